@@ -1,0 +1,64 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// Classify finds the kind of an error: that of an *Error in its chain, else
+// what the operating system and the resolver say. A nil error is None. What it
+// doesn't know is InternalError.
+func Classify(err error) Kind {
+	if err == nil {
+		return None
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	if k := classifyDNS(err); k != None {
+		return k
+	}
+	var op *net.OpError
+	dialing := errors.As(err, &op) && op.Op == "dial"
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return ConnectionRefused
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH),
+		errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.EINVAL) && dialing:
+		return DestinationIPUnroutable
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS):
+		return ConnectionLimitReached
+	case isTimeout(err) && dialing:
+		return ConnectionTimeout
+	case isTimeout(err):
+		return ConnectionReadTimeout
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return ConnectionTerminated
+	}
+	return InternalError
+}
+
+func classifyDNS(err error) Kind {
+	var d *net.DNSError
+	switch {
+	case !errors.As(err, &d):
+		return None
+	case d.IsNotFound:
+		return DNSError
+	case d.IsTimeout, errors.Is(err, context.DeadlineExceeded):
+		return DNSTimeout
+	}
+	return DNSError
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, syscall.ETIMEDOUT) || errors.As(err, &n) && n.Timeout()
+}
