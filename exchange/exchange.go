@@ -1,0 +1,280 @@
+// Package exchange carries one request over one upstream connection and the
+// answer back, streamed. It retries what is safe to repeat, hands tunnels to
+// the relay, and is the only writer of answers, our own included.
+//
+// It decides nothing about who may go where: a front reads a request with
+// Session.Next, makes up its mind, and calls Forward, Tunnel, Refuse or Reply.
+package exchange
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"viaduct/accesslog"
+	"viaduct/fault"
+	"viaduct/hop"
+	"viaduct/relay"
+	"viaduct/upstream"
+	"viaduct/wire"
+)
+
+// Options are shared by the sessions of a listener, and immutable. A timeout of
+// zero bounds nothing.
+type Options struct {
+	Mode      string // for the access log
+	Anonymity hop.Anonymity
+	MaxHeader int // bytes of a request's head
+
+	HeaderTimeout   time.Duration // from the first byte of a head to its last; first heads: from the accept
+	BodyTimeout     time.Duration // gap in a request's body; a client that does not read
+	DialTimeout     time.Duration // name lookup and connecting; required
+	ResponseTimeout time.Duration // until the head of the answer, all tries together
+	IdleTimeout     time.Duration // between requests; gap in an answer's body
+	Tunnel          relay.Options
+
+	Tunnels  *relay.Set
+	Log      *accesslog.Writer              // nil logs nothing
+	Draining *atomic.Bool                   // connections end after their exchange
+	Panicked func(reason any, stack []byte) // told of a panic, which ended one connection
+}
+
+// Way is where a request goes, and by which rule.
+type Way struct {
+	Dialer *upstream.Dialer
+	Pool   *upstream.Pool
+	To     upstream.Destination
+	Rule   string
+}
+
+// Session is one client connection. One goroutine serves it; Discard and Cut may
+// be called from any.
+type Session struct {
+	o      *Options
+	client *wire.Conn
+	remote netip.AddrPort
+
+	origin *upstream.Origin // of the last request; most clients stay with one
+	dest   upstream.Destination
+	pool   *upstream.Pool
+
+	*work // nil between exchanges
+
+	up     *upstream.Conn     // what the client waits for, read by clientGone
+	cancel context.CancelFunc // likewise, while dialling
+
+	closing bool       // the connection ends after this exchange
+	taken   bool       // the connection belongs to a tunnel now
+	upload  chan error // brings the end of an upload; made by the first
+}
+
+// work is what a session needs only while an exchange lasts.
+type work struct {
+	req, resp wire.Head
+	entry     accesslog.Entry
+	began     time.Duration
+	stream    stream // of the request's body, while it is being sent
+	uploading bool
+	uploadErr error // of the client's side, when the upload ended by itself
+	continued bool  // 100 (Continue) was passed on
+	answered  bool  // the head of the final answer has been sent, or tried to
+}
+
+var works = sync.Pool{New: func() any { return new(work) }}
+
+// Open begins to serve a client. Close must follow.
+func Open(nc net.Conn, o *Options) *Session {
+	s := &Session{o: o, client: wire.New(nc, o.MaxHeader), remote: addrPort(nc.RemoteAddr())}
+	s.client.OnGone(s.clientGone)
+	return s
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// Remote is the client's address; the zero value where it has none.
+func (s *Session) Remote() netip.AddrPort { return s.remote }
+
+// Request is the request to be answered. It is valid until Next.
+func (s *Session) Request() *wire.Head { return &s.req }
+
+// Discard closes the connection if the client owes the first byte of a request.
+func (s *Session) Discard() { s.client.Discard() }
+
+// Cut ends the session wherever it is.
+func (s *Session) Cut() { s.client.Cut() }
+
+// Close ends the session, and its connection unless a tunnel has it. It is
+// deferred by the goroutine that serves the session, and recovers its panics.
+func (s *Session) Close() {
+	if r := recover(); r != nil {
+		s.closing = true
+		if s.o.Panicked != nil {
+			s.o.Panicked(r, debug.Stack())
+		}
+		if s.work != nil && s.uploading {
+			s.stopUpload()
+		}
+	}
+	s.leaveOrigin()
+	if !s.taken {
+		_ = s.client.Close()
+	}
+}
+
+// Next ends the last exchange and reads the next request, which the caller then
+// answers. It returns false when the connection is done; what was wrong with
+// it, if anything, the client has been told.
+func (s *Session) Next() bool {
+	if s.work != nil {
+		s.work.release()
+		s.work = nil
+	}
+	if s.closing || s.taken || s.o.Draining.Load() {
+		return false
+	}
+	first := s.o.IdleTimeout
+	if !s.client.Used() {
+		first = s.o.HeaderTimeout
+	}
+	if s.client.Await(first) != nil {
+		return false
+	}
+	s.work = works.Get().(*work)
+	limit := s.o.HeaderTimeout
+	if !s.client.Used() {
+		limit = 0 // runs since the accept already
+	}
+	err := s.client.ReadRequest(&s.req, limit)
+	s.begin()
+	if err != nil {
+		s.refuseUnread(err)
+		return false
+	}
+	s.client.LimitRead(0, 0)
+	s.closing = s.req.Close
+	return true
+}
+
+func (w *work) release() {
+	w.entry = accesslog.Entry{}
+	w.stream = stream{}
+	w.uploading, w.uploadErr, w.continued, w.answered = false, nil, false, false
+	works.Put(w)
+}
+
+// begin starts the clock and the log entry of an exchange.
+func (s *Session) begin() {
+	s.began = wire.Now()
+	if s.o.Log == nil {
+		return
+	}
+	s.entry = accesslog.Entry{
+		Time: time.Now(), Mode: s.o.Mode, Client: s.remote, Method: s.req.Method, Target: s.req.Target,
+	}
+}
+
+// end logs the exchange.
+func (s *Session) end() {
+	if s.o.Log == nil {
+		return
+	}
+	s.entry.Total = wire.Now() - s.began
+	s.o.Log.Add(&s.entry)
+}
+
+// refuseUnread answers a request whose head could not be read.
+func (s *Session) refuseUnread(err error) {
+	s.closing = true
+	var bad *fault.Error
+	switch {
+	case errors.As(err, &bad):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		bad = errSlowHead
+		s.client.Revive()
+	default: // the client has left
+		return
+	}
+	s.refuse(bad, "")
+	s.linger()
+}
+
+var (
+	errSlowHead = fault.Bad(408, "The head of the request did not come in time.")
+	errSlowBody = fault.Bad(408, "The body of the request did not come in time.")
+)
+
+// clientGone runs on the clock's goroutine when the client left while it
+// waited; EndWait tells the session.
+func (s *Session) clientGone() {
+	if s.cancel != nil {
+		s.cancel()
+	}
+	if s.up != nil {
+		s.up.Abort()
+	}
+}
+
+func (s *Session) leaveOrigin() {
+	if s.origin != nil {
+		s.origin.Release()
+		s.origin = nil
+	}
+}
+
+// enterOrigin finds the connections to a destination; most often they are those
+// of the request before.
+func (s *Session) enterOrigin(w *Way) {
+	if s.origin != nil && s.dest == w.To && s.pool == w.Pool {
+		return
+	}
+	s.leaveOrigin()
+	s.origin, s.dest, s.pool = w.Pool.Origin(w.To), w.To, w.Pool
+}
+
+// Bounds of the wait for a client that is still sending when it has been
+// answered for the last time.
+const (
+	lingerTime = 3 * time.Second
+	lingerMax  = 64 << 20
+)
+
+// linger ends the sending side and reads on for a while: closing at once, with
+// input unread, would reset the connection, and the reset could overtake the
+// answer (RFC 9112 section 9.6).
+func (s *Session) linger() {
+	nc := s.client.NetConn()
+	half, ok := nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	s.client.Revive()
+	s.client.LimitRead(wire.Now(), lingerTime)
+	b := wire.GetBuffer()
+	defer b.Free()
+	for n := 0; n < lingerMax; {
+		m, err := nc.Read(b.B[:cap(b.B)])
+		if n += m; err != nil {
+			return
+		}
+	}
+}
+
+// isEnd tells whether an error says that the other side has ended or reset the
+// connection.
+func isEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || fault.Classify(err) == fault.ConnectionTerminated
+}

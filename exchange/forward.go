@@ -1,0 +1,325 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"viaduct/fault"
+	"viaduct/upstream"
+	"viaduct/wire"
+)
+
+var errClientGone = errors.New("client left before it was answered")
+
+// Forward sends the request on and the answer back, or answers for the
+// destination if that fails. path is the origin-form of the target.
+func (s *Session) Forward(w *Way, path []byte) {
+	defer s.end()
+	s.entry.Rule = w.Rule
+	s.enterOrigin(w)
+	upgrade := s.wantsUpgrade()
+	for fresh := false; ; fresh = true {
+		up, reused, err := s.connect(w, fresh)
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		s.entry.Tries++
+		s.entry.Endpoint = up.Remote()
+		sent, err := s.attempt(w, up, path, upgrade, reused)
+		if err == nil {
+			return
+		}
+		_ = up.Close()
+		if !reused || s.answered || !s.mayRepeat(err, sent) {
+			s.fail(err)
+			return
+		}
+	}
+}
+
+// mayRepeat tells whether a request may be sent once more: on the idle
+// connection it was sent on first, the origin has not said a word. What was not
+// sent at all may be repeated always, the rest only if the method allows it and
+// the body is still there (RFC 9110 section 9.2.2).
+func (s *Session) mayRepeat(err error, sent bool) bool {
+	if errors.Is(err, wire.ErrStale) {
+		return true
+	}
+	if _, whole := s.client.WholeBody(); !whole || s.uploading {
+		return false
+	}
+	return isEnd(err) && (!sent || idempotent(s.req.Method))
+}
+
+func idempotent(method []byte) bool {
+	switch string(method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+// connect finds an idle connection or dials, as long as the client waits.
+func (s *Session) connect(w *Way, fresh bool) (*upstream.Conn, bool, error) {
+	if !fresh {
+		if up := s.origin.Take(w.Dialer.Guard); up != nil {
+			return up, true, nil
+		}
+	}
+	var up *upstream.Conn
+	err := s.dialing(func(ctx context.Context) (err error) {
+		up, err = s.origin.Dial(ctx, w.Dialer)
+		return err
+	})
+	return up, false, err
+}
+
+// dialing runs dial within the dial timeout, and cancels it when the client
+// leaves.
+func (s *Session) dialing(dial func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.o.DialTimeout)
+	defer cancel()
+	s.cancel = cancel
+	s.client.BeginWait(wire.Now(), s.patience())
+	err := dial(ctx)
+	if !s.client.EndWait() {
+		return errClientGone
+	}
+	s.cancel = nil
+	return err
+}
+
+// patience is how long a client may have ended its side during a dial: one that
+// asked for a tunnel, and has put nothing into it, has left.
+func (s *Session) patience() time.Duration {
+	if string(s.req.Method) == "CONNECT" && s.client.Buffered() == 0 {
+		return 0
+	}
+	return wire.Patience
+}
+
+// attempt sends the request on one connection and handles what comes back. It
+// returns nil when the client has been served, however that ended, and whether
+// the request, or a part of it, was sent.
+func (s *Session) attempt(w *Way, up *upstream.Conn, path []byte, upgrade, reused bool) (sent bool, err error) {
+	body, whole := s.client.WholeBody()
+	if !whole {
+		if reused && !up.Clean() {
+			return false, wire.ErrStale
+		}
+		s.startUpload(w, up, path)
+		return true, s.receive(up, upgrade)
+	}
+	out := wire.GetBuffer()
+	out.B = s.appendRequest(out.B, w, path, upgrade)
+	out.B = append(out.B, body...)
+	up.LimitRead(s.began, s.o.ResponseTimeout)
+	up.LimitWrite(s.began, s.o.ResponseTimeout)
+	s.beginWait(up, s.began)
+	sent, err = up.Exchange(out.B, reused, out)
+	if err != nil {
+		return sent, s.endWait(err)
+	}
+	return true, s.receive(up, upgrade)
+}
+
+// beginWait lets the client wait for an upstream.
+func (s *Session) beginWait(up *upstream.Conn, now time.Duration) {
+	s.up = up
+	s.client.BeginWait(now, wire.Patience)
+}
+
+// endWait ends the client's wait, and says what to make of an error of it.
+func (s *Session) endWait(err error) error {
+	if !s.client.EndWait() {
+		return errClientGone
+	}
+	s.up = nil
+	return err
+}
+
+// receive reads the answer and passes it on.
+func (s *Session) receive(up *upstream.Conn, upgrade bool) error {
+	for {
+		err := up.ReadResponse(&s.resp, string(s.req.Method) == "HEAD")
+		switch {
+		case err != nil:
+			return s.endWait(err)
+		case s.resp.Status >= 200, s.resp.Status == 101:
+			if err := s.endWait(nil); err != nil {
+				return err
+			}
+			return s.respond(up, upgrade)
+		}
+		if err := s.interim(up); err != nil {
+			return err
+		}
+	}
+}
+
+// interim passes a 1xx on, to a client that knows them (RFC 9110 section 15.2).
+func (s *Session) interim(up *upstream.Conn) error {
+	if s.req.Minor == 0 {
+		return nil
+	}
+	out := wire.GetBuffer()
+	defer out.Free()
+	out.B = s.appendResponse(out.B, bare)
+	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: wire.Now()}
+	if err := t.flush(); err != nil {
+		_ = s.endWait(nil)
+		return errClientGone
+	}
+	return nil
+}
+
+// respond handles the head of the final answer, or of a change of protocol.
+func (s *Session) respond(up *upstream.Conn, upgrade bool) error {
+	switch {
+	case s.resp.Status == 101 && !(upgrade && s.agreed()):
+		return fault.New(fault.UpgradeFailed, errors.New("101 to a request that did not ask for it"))
+	case s.resp.Status == 101:
+		return s.switchProtocols(up)
+	case s.resp.Status == 407:
+		// RFC 9110 section 11.7.1: a challenge comes from the next inbound
+		// proxy alone; there is none behind an origin.
+		return fault.New(fault.ProtocolError, errors.New("407 from an origin"))
+	}
+	now := wire.Now()
+	s.entry.Wait = now - s.began
+	if s.relayBody(up, now) != nil {
+		_ = up.Close()
+		s.abandon()
+		return nil
+	}
+	s.conclude(up)
+	return nil
+}
+
+// framing is how the end of an answer's body is marked towards the client.
+type framing uint8
+
+const (
+	asIs    framing = iota // as it came
+	bare                   // no body, and no word of one
+	chunked                // it came until the connection closed
+	byClose                // the client knows no chunks
+)
+
+func (s *Session) framing() framing {
+	h := &s.resp
+	switch {
+	case h.Status < 200, h.Status == 204:
+		return bare
+	case s.req.Minor == 0 && (h.Chunked || h.Has(wire.TransferEncoding)):
+		return byClose
+	case h.Chunked || h.Length >= 0:
+		return asIs
+	case s.req.Minor == 0:
+		return byClose
+	}
+	return chunked
+}
+
+// relayBody sends the final answer, head and body.
+func (s *Session) relayBody(up *upstream.Conn, now time.Duration) error {
+	frame := s.framing()
+	if s.o.Draining.Load() {
+		s.closing = true
+	}
+	out := wire.GetBuffer()
+	out.B = s.appendResponse(out.B, frame)
+	s.answered = true
+	s.entry.Status = s.resp.Status
+	t := stream{
+		src: up.Conn, dst: s.client, out: out, now: now,
+		chunked: frame == chunked || frame == asIs && s.resp.Chunked,
+		gap:     s.o.IdleTimeout, stall: s.o.BodyTimeout, trailer: s.appendTrailer,
+	}
+	t.client, s.up = s.client, up
+	up.LimitRead(0, 0)
+	up.LimitWrite(0, 0)
+	err := t.run()
+	out.Free()
+	s.entry.Sent = t.moved
+	if err == nil {
+		return nil
+	}
+	s.entry.Fault = s.bodyFault(&t, err).String()
+	return err
+}
+
+// bodyFault names what broke an answer off.
+func (s *Session) bodyFault(t *stream, err error) fault.Kind {
+	switch {
+	case t.blame == s.client:
+		return fault.ConnectionTerminated
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fault.ConnectionReadTimeout
+	}
+	return fault.ResponseIncomplete
+}
+
+// abandon ends the client's connection in the middle of an answer. A client
+// that would take the end of the connection for the end of the body sees a
+// reset (RFC 9112 section 8).
+func (s *Session) abandon() {
+	s.closing = true
+	s.stopUpload()
+	if c, ok := s.client.NetConn().(interface{ SetLinger(int) error }); ok && s.framing() == byClose {
+		_ = c.SetLinger(0)
+	}
+}
+
+// conclude puts the connections in order after an answer.
+func (s *Session) conclude(up *upstream.Conn) {
+	if !s.uploading {
+		s.client.SkipBody()
+	} else if !s.endUpload() {
+		_ = up.Close()
+		s.closing = true
+		s.linger()
+		return
+	}
+	if s.resp.Close {
+		_ = up.Close()
+	} else {
+		up.Put(wire.Now())
+	}
+}
+
+// fail answers for a destination that could not.
+func (s *Session) fail(err error) {
+	s.stopUpload()
+	if s.client.Aborted() {
+		s.client.Revive()
+	}
+	switch bad := s.uploadFault(); {
+	case err == errClientGone, bad == errClientGone:
+		s.closing = true
+		s.entry.Fault = fault.ConnectionTerminated.String()
+		return
+	case bad != nil:
+		err = bad
+	}
+	s.refuse(describe(err), s.entry.Rule)
+	s.leaveUnread()
+}
+
+// describe makes an answerable error of one from the way to the destination.
+func describe(err error) *fault.Error {
+	var e *fault.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, os.ErrDeadlineExceeded) && fault.Classify(err) != fault.ConnectionTimeout:
+		return fault.New(fault.ResponseTimeout, err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fault.New(fault.ConnectionTerminated, err)
+	}
+	return fault.New(fault.Classify(err), err)
+}

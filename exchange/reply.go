@@ -1,0 +1,133 @@
+package exchange
+
+import (
+	"bytes"
+	"html"
+	"net/http"
+	"strconv"
+	"time"
+
+	"viaduct/fault"
+	"viaduct/wire"
+)
+
+// Refuse answers the request with an error of our own, and ends the exchange.
+// rule is the name of the rule that decided, if one did.
+func (s *Session) Refuse(err *fault.Error, rule string) {
+	s.refuse(err, rule)
+	s.leaveUnread()
+	s.end()
+}
+
+// Reply answers the request with a body of our own, and ends the exchange.
+func (s *Session) Reply(contentType string, body []byte) {
+	s.reply(&reply{status: 200, kind: fault.InternalResponse, contentType: contentType, body: body})
+	s.leaveUnread()
+	s.end()
+}
+
+// leaveUnread ends a connection after an answer that came before the body.
+func (s *Session) leaveUnread() {
+	if s.client.BodyDone() && !s.isConnect() {
+		return
+	}
+	s.closing = true
+	s.linger()
+}
+
+func (s *Session) isConnect() bool { return string(s.req.Method) == "CONNECT" }
+
+// reply is an answer of our own.
+type reply struct {
+	status      int
+	kind        fault.Kind
+	rule        string
+	contentType string
+	body        []byte
+}
+
+// refuse writes an answer for an error. A rejected CONNECT closes (RFC 9931),
+// and so does what leaves a body unread.
+func (s *Session) refuse(err *fault.Error, rule string) {
+	r := reply{status: err.Status(), kind: err.Kind, rule: rule, contentType: "text/plain; charset=utf-8"}
+	say := err.Say()
+	if rule != "" && err.Kind == fault.RequestDenied {
+		say += " The rule that decided is " + rule + "."
+	}
+	if s.isBrowser() {
+		r.contentType = "text/html; charset=utf-8"
+		r.body = page(r.status, say)
+	} else {
+		r.body = []byte(say + "\n")
+	}
+	s.entry.Rule = rule
+	s.reply(&r)
+}
+
+func (s *Session) reply(r *reply) {
+	if !s.client.BodyDone() || s.isConnect() || s.o.Draining.Load() {
+		s.closing = true
+	}
+	s.entry.Status = r.status
+	if r.kind != fault.InternalResponse {
+		s.entry.Fault = r.kind.String()
+	}
+	s.entry.Wait = wire.Now() - s.began
+	out := wire.GetBuffer()
+	defer out.Free()
+	out.B = s.appendReply(out.B, r)
+	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: wire.Now()}
+	if string(s.req.Method) != "HEAD" {
+		s.entry.Sent = int64(len(r.body))
+		out.B = append(out.B, r.body...)
+	}
+	if t.flush() != nil {
+		s.closing = true
+	}
+}
+
+func (s *Session) appendReply(b []byte, r *reply) []byte {
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(r.status), 10)
+	b = append(append(b, ' '), http.StatusText(r.status)...)
+	if s.isConnect() {
+		// Most clients show nothing of a refused CONNECT but this line.
+		b = append(append(append(b, " ("...), r.kind.String()...), ')')
+	}
+	b = append(b, "\r\nDate: "...)
+	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
+	b = append(b, "\r\nProxy-Status: viaduct; error="...)
+	b = append(b, r.kind.String()...)
+	if r.rule != "" {
+		b = append(b, "; details="...)
+		b = strconv.AppendQuoteToASCII(b, "rule "+r.rule)
+	}
+	b = append(append(b, "\r\nContent-Type: "...), r.contentType...)
+	b = append(b, "\r\nContent-Length: "...)
+	b = strconv.AppendInt(b, int64(len(r.body)), 10)
+	if r.status == http.StatusServiceUnavailable {
+		b = append(b, "\r\nRetry-After: 5"...)
+	}
+	if s.closing {
+		b = append(b, "\r\nConnection: close"...)
+	}
+	return append(b, "\r\n\r\n"...)
+}
+
+// isBrowser tells whether the client asks for HTML.
+func (s *Session) isBrowser() bool {
+	for i := range s.req.Fields {
+		f := &s.req.Fields[i]
+		if wire.Fold(f.Name, "accept") && bytes.Contains(f.Value, []byte("text/html")) {
+			return true
+		}
+	}
+	return false
+}
+
+func page(status int, say string) []byte {
+	title := strconv.Itoa(status) + " " + http.StatusText(status)
+	return []byte("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + html.EscapeString(title) +
+		"</title></head>\n<body><h1>" + html.EscapeString(title) + "</h1>\n<p>" + html.EscapeString(say) +
+		"</p>\n<p>viaduct</p></body></html>\n")
+}

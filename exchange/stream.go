@@ -1,0 +1,189 @@
+package exchange
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"viaduct/relay"
+	"viaduct/wire"
+)
+
+// spliceFrom is the size from which the rest of a body is moved inside the
+// kernel, past the engine.
+const spliceFrom = 64 << 10
+
+// stream moves one body from src to dst, framed anew. What is in out already, a
+// head, leaves in one write with the first bytes of the body.
+type stream struct {
+	src, dst *wire.Conn
+	client   *wire.Conn // the one to look after while waiting for src, or nil
+	out      *wire.Buffer
+	chunked  bool          // dst gets chunks
+	gap      time.Duration // bounds each wait for src
+	stall    time.Duration // bounds each wait for dst
+	now      time.Duration // the time, as far as it was asked for
+	moved    int64         // bytes of the body
+	trailer  func(dst []byte, t []wire.Field) []byte
+
+	blame *wire.Conn // whose failure the error is
+}
+
+// run moves the body to its end. Everything that was read is written before it
+// waits for more.
+func (t *stream) run() error {
+	for {
+		p, err := t.src.NextBody()
+		switch {
+		case p != nil:
+			err = t.add(p)
+		case err == io.EOF:
+			return t.finish()
+		case err == nil:
+			err = t.more()
+		default:
+			t.blame = t.src
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// add puts bytes of the body into out, in their frame.
+func (t *stream) add(p []byte) error {
+	t.moved += int64(len(p))
+	if !t.chunked {
+		return t.put(p)
+	}
+	t.out.B = wire.AppendChunkSize(t.out.B, int64(len(p)))
+	if err := t.put(p); err != nil {
+		return err
+	}
+	t.out.B = append(t.out.B, '\r', '\n')
+	return nil
+}
+
+// reserve is the room that out keeps for frames, so that it never grows.
+const reserve = 64
+
+// put appends bytes to out, or writes them by themselves when it has no room.
+func (t *stream) put(p []byte) error {
+	if len(t.out.B)+len(p) <= cap(t.out.B)-reserve {
+		t.out.B = append(t.out.B, p...)
+		return nil
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	return t.write(p)
+}
+
+// flush writes what is in out.
+func (t *stream) flush() error {
+	if len(t.out.B) == 0 {
+		return nil
+	}
+	err := t.write(t.out.B)
+	t.out.B = t.out.B[:0]
+	return err
+}
+
+func (t *stream) write(p []byte) error {
+	t.dst.LimitWrite(t.now, t.stall)
+	_, err := t.dst.Write(p)
+	t.dst.LimitWrite(0, 0)
+	if err != nil {
+		t.blame = t.dst
+	}
+	return err
+}
+
+// finish writes the end of the body.
+func (t *stream) finish() error {
+	if t.chunked {
+		t.out.B = append(t.out.B, "0\r\n"...)
+		if f := t.src.Trailer(); f != nil {
+			t.out.B = t.trailer(t.out.B, f)
+		}
+		t.out.B = append(t.out.B, '\r', '\n')
+	}
+	return t.flush()
+}
+
+// more writes what there is, and then waits for src.
+func (t *stream) more() error {
+	if n := t.src.BodyLeft(); n >= spliceFrom {
+		return t.splice(n)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	t.now = wire.Now()
+	t.src.LimitRead(t.now, t.gap)
+	if t.client != nil {
+		t.client.BeginWait(t.now, wire.Patience)
+	}
+	err := t.src.FillBody()
+	t.now = wire.Now()
+	if t.client != nil && !t.client.EndWait() {
+		t.blame = t.client
+		return errClientGone
+	}
+	t.src.LimitRead(0, 0)
+	if err != nil {
+		t.blame = t.src
+	}
+	return err
+}
+
+// splice moves n bytes past the engine.
+func (t *stream) splice(n int64) error {
+	if t.chunked {
+		t.out.B = wire.AppendChunkSize(t.out.B, n)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	t.progress(0)
+	moved, err := relay.Move(t.dst.NetConn(), t.src.NetConn(), n, t.progress)
+	t.moved += moved
+	t.src.Moved(moved)
+	if t.client != nil && !t.client.EndWait() {
+		t.blame = t.client
+		return errClientGone
+	}
+	t.src.LimitRead(0, 0)
+	t.dst.LimitWrite(0, 0)
+	t.now = wire.Now()
+	if err != nil {
+		t.blame = t.blameMove(err)
+		return err
+	}
+	if t.chunked {
+		t.out.B = append(t.out.B, '\r', '\n')
+	}
+	return nil
+}
+
+// progress moves the limits on while bytes move. src is not at fault while dst
+// does not read.
+func (t *stream) progress(int) {
+	t.now = wire.Now()
+	if t.gap > 0 {
+		t.src.LimitRead(t.now, t.gap+t.stall)
+	}
+	t.dst.LimitWrite(t.now, t.stall)
+	if t.client != nil {
+		t.client.BeginWait(t.now, wire.Patience)
+	}
+}
+
+// blameMove finds out which end failed.
+func (t *stream) blameMove(err error) *wire.Conn {
+	var w *relay.WriteError
+	if errors.As(err, &w) {
+		return t.dst
+	}
+	return t.src
+}

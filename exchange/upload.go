@@ -1,0 +1,116 @@
+package exchange
+
+import (
+	"errors"
+	"os"
+
+	"viaduct/fault"
+	"viaduct/upstream"
+	"viaduct/wire"
+)
+
+// A request whose body has not come yet is sent by a second goroutine, so that
+// the answer is passed on whenever it comes: the origin may refuse the body
+// half-way, or answer while it reads (RFC 9112 section 9.3).
+
+// startUpload begins to send the request, head and body.
+func (s *Session) startUpload(w *Way, up *upstream.Conn, path []byte) {
+	if s.upload == nil {
+		s.upload = make(chan error, 1)
+	}
+	out := wire.GetBuffer()
+	out.B = s.appendRequest(out.B, w, path, false)
+	s.stream = stream{
+		src: s.client, dst: up.Conn, out: out, now: s.began, chunked: s.req.Chunked,
+		gap: s.o.BodyTimeout, stall: s.o.BodyTimeout, trailer: s.appendTrailer,
+	}
+	if s.req.Expect && s.o.BodyTimeout > 0 {
+		s.stream.gap += s.o.ResponseTimeout // the client waits for the origin first
+	}
+	s.uploading = true
+	s.client.Sending(true)
+	s.beginWait(up, s.began)
+	go s.sendBody(up)
+}
+
+// sendBody is the goroutine of an upload.
+func (s *Session) sendBody(up *upstream.Conn) {
+	t := &s.stream
+	var err error
+	defer func() {
+		if r := recover(); r != nil {
+			err = fault.New(fault.InternalError, nil)
+			up.Abort()
+		}
+		s.client.Sending(false)
+		s.upload <- err
+	}()
+	err = t.run()
+	t.out.Free()
+	switch {
+	case err == nil:
+		up.LimitReadOnce(wire.Now(), s.o.ResponseTimeout)
+	case t.blame == s.client:
+		up.Abort() // nobody waits for this answer any more
+	}
+}
+
+// ended takes the result of an upload in.
+func (s *Session) ended(err error) {
+	s.uploading = false
+	s.entry.Received = s.stream.moved
+	if err != nil && s.stream.blame == s.client {
+		s.uploadErr = err
+	}
+}
+
+// endUpload waits for the end of an upload whose request is answered already,
+// where the origin still takes it, and tells whether all of it was sent.
+func (s *Session) endUpload() bool {
+	refused := s.resp.Close || s.req.Expect && !s.continued
+	if !refused {
+		err := <-s.upload
+		s.ended(err)
+		return err == nil
+	}
+	select {
+	case err := <-s.upload:
+		s.ended(err)
+		return err == nil
+	default:
+		s.stopUpload()
+		return false
+	}
+}
+
+// stopUpload ends an upload at once, if one is under way.
+func (s *Session) stopUpload() {
+	if !s.uploading {
+		return
+	}
+	select {
+	case err := <-s.upload:
+		s.ended(err)
+		return
+	default:
+	}
+	s.client.Abort()
+	s.stream.dst.Abort()
+	<-s.upload
+	s.ended(nil)
+	s.client.Revive()
+}
+
+// uploadFault is what the client did wrong while it sent its body, or nil.
+func (s *Session) uploadFault() error {
+	var bad *fault.Error
+	switch {
+	case s.uploadErr == nil:
+		return nil
+	case errors.As(s.uploadErr, &bad):
+		return bad
+	case errors.Is(s.uploadErr, os.ErrDeadlineExceeded):
+		return errSlowBody
+	}
+	return errClientGone
+}

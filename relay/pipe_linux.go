@@ -1,0 +1,183 @@
+package relay
+
+import (
+	"math"
+	"sync"
+	"syscall"
+)
+
+const (
+	sustained  = 2         // full pieces in a row that make a flow worth a pipe
+	smallest   = 8 << 10   // spliced pieces below this are small
+	fewSmall   = 8         // so many of them in a row make a flow not worth one
+	pipeSize   = 256 << 10 // what a pipe is asked to hold
+	pipeLeast  = 64 << 10  // the least that is worth having
+	mostPipes  = 128       // in use and spare
+	sparePipes = 2         // kept though no flow is sustained
+	ever       = math.MaxInt32
+	fSetPipeSz = 1031 // fcntl commands, absent from package syscall
+)
+
+const spliceFlags = 1 | 2 // SPLICE_F_MOVE, SPLICE_F_NONBLOCK
+
+// adapt chooses how to move the next piece, by the size of those before. Up to
+// some KiB the three calls of either way cost the same, and a buffer is the
+// cheaper thing to hold.
+func (f *flow) adapt(n int) {
+	switch {
+	case !f.splicing && n == piece:
+		if f.streak++; f.streak >= sustained && f.out != nil {
+			f.splicing, f.streak = true, 0
+			pipes.flowed(1)
+		}
+	case !f.splicing:
+		f.streak = min(f.streak, 0)
+	case n >= smallest:
+		f.streak = 0
+	default:
+		if f.streak++; f.streak >= fewSmall {
+			f.copyFor(0)
+		}
+	}
+}
+
+// copyFor ends splicing, for at least that many full pieces.
+func (f *flow) copyFor(n int32) {
+	if f.splicing {
+		pipes.flowed(-1)
+	}
+	f.splicing, f.streak = false, -n
+}
+
+// pickPipe takes a pipe. Where there is none, because descriptors or the
+// memory a user may have in pipes have run out, the flow goes on by copying.
+func (f *flow) pickPipe() bool {
+	if f.pipe == nil {
+		if f.pipe = pipes.take(); f.pipe == nil {
+			f.copyFor(64)
+		}
+	}
+	return f.pipe != nil
+}
+
+func (f *flow) putPipe() {
+	if f.pipe != nil {
+		pipes.put(f.pipe)
+		f.pipe = nil
+	}
+}
+
+// pipe is memory of the kernel that bytes pass through without being copied.
+type pipe struct{ r, w, size, held int }
+
+// unfit is true if the sockets or the kernel don't do splice; no byte was lost.
+func unfit(err error) bool {
+	return err == syscall.EINVAL || err == syscall.ENOSYS || err == syscall.EPERM
+}
+
+func (p *pipe) fill(fd, most int) (int, error) {
+	n, err := syscall.Splice(fd, nil, p.w, nil, most, spliceFlags)
+	if n > 0 {
+		p.held = int(n)
+	}
+	return int(n), err
+}
+
+func (p *pipe) drain(fd int) (int, error) {
+	n, err := syscall.Splice(p.r, nil, fd, nil, p.held, spliceFlags)
+	if n > 0 {
+		p.held -= int(n)
+	}
+	return int(n), err
+}
+
+// read takes bytes out again, where drain is refused.
+func (p *pipe) read(buf []byte) ([]byte, error) {
+	n, err := syscall.Read(p.r, buf)
+	if err != nil {
+		return nil, err
+	}
+	p.held -= n
+	return buf[:n], nil
+}
+
+func (p *pipe) close() {
+	_ = syscall.Close(p.r)
+	_ = syscall.Close(p.w)
+}
+
+var pipes pipePool
+
+// pipePool keeps spare pipes: as many as there are sustained flows, which may
+// all want one at once, and next to none when there are no such flows. The
+// bound is for unprivileged users, who may have 64 MiB in pipes: beyond that
+// the kernel makes pipes of two pages, which are worse than copying.
+type pipePool struct {
+	sync.Mutex
+	spare []*pipe
+	open  int // in use and spare
+	flows int // sustained
+}
+
+// flowed counts the flows that have become sustained or ceased to be.
+func (p *pipePool) flowed(n int) {
+	p.Lock()
+	defer p.Unlock()
+	p.flows += n
+	for len(p.spare) > max(sparePipes, p.flows) {
+		last := len(p.spare) - 1
+		p.discard(p.spare[last])
+		p.spare = p.spare[:last]
+	}
+}
+
+func (p *pipePool) take() *pipe {
+	p.Lock()
+	defer p.Unlock()
+	if last := len(p.spare) - 1; last >= 0 {
+		taken := p.spare[last]
+		p.spare = p.spare[:last]
+		return taken
+	}
+	if p.open == mostPipes {
+		return nil
+	}
+	made := makePipe()
+	if made != nil {
+		p.open++
+	}
+	return made
+}
+
+func (p *pipePool) put(given *pipe) {
+	p.Lock()
+	defer p.Unlock()
+	if given.held > 0 || len(p.spare) >= max(sparePipes, p.flows) {
+		p.discard(given)
+		return
+	}
+	p.spare = append(p.spare, given)
+}
+
+func (p *pipePool) discard(d *pipe) {
+	p.open--
+	d.close()
+}
+
+// makePipe returns nil if there is no pipe to be had, or only a tiny one.
+func makePipe() *pipe {
+	var fds [2]int
+	if syscall.Pipe2(fds[:], syscall.O_CLOEXEC|syscall.O_NONBLOCK) != nil {
+		return nil
+	}
+	p := &pipe{r: fds[0], w: fds[1]}
+	size, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(p.w), fSetPipeSz, pipeSize)
+	if errno != 0 {
+		size, _, errno = syscall.Syscall(syscall.SYS_FCNTL, uintptr(p.w), fSetPipeSz+1, 0)
+	}
+	if p.size = int(size); errno != 0 || p.size < pipeLeast {
+		p.close()
+		return nil
+	}
+	return p
+}

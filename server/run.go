@@ -1,0 +1,151 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"viaduct/forward"
+)
+
+// Run serves until ctx ends, then drains: the listeners close at once, idle
+// connections too, exchanges and tunnels are given the drain timeout. It returns
+// ErrCut when some were cut, or when hurry ended, which ends the drain at once.
+func (s *Server) Run(ctx, hurry context.Context) error {
+	logged, stopLog := s.runLog()
+	defer func() { stopLog(); <-logged; s.closeLog() }()
+	failed := make(chan error, len(s.listeners))
+	var accepting = len(s.listeners)
+	for _, l := range s.listeners {
+		s.log.Info("listening", "addr", l.Addr().String())
+		go s.accept(l, failed)
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		accepting--
+	}
+	s.closeListeners()
+	for range accepting {
+		<-failed
+	}
+	return errors.Join(err, s.drain(hurry))
+}
+
+// runLog starts the access log. The channel closes when it has written all.
+func (s *Server) runLog() (<-chan struct{}, context.CancelFunc) {
+	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer close(done)
+		if s.access != nil {
+			s.access.Run(ctx, s.logFailed)
+		}
+	}()
+	return done, cancel
+}
+
+func (s *Server) logFailed(err error) {
+	if err != nil {
+		s.log.Error("access log cannot be written", "error", err)
+		return
+	}
+	s.log.Info("access log is written again")
+}
+
+func (s *Server) closeLog() {
+	if s.out != nil {
+		_ = s.out.Close()
+	}
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+}
+
+// Pauses between tries when accepting fails, which is when descriptors or
+// memory run out: then connections that end make room.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// accept is the goroutine of a listener.
+func (s *Server) accept(l *net.TCPListener, failed chan<- error) {
+	pause := firstPause
+	for {
+		nc, err := l.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			failed <- nil
+			return
+		}
+		if err != nil {
+			if pause == firstPause {
+				s.log.Error("accept fails", "addr", l.Addr().String(), "error", err)
+			}
+			<-time.After(pause)
+			pause = min(2*pause, lastPause)
+			continue
+		}
+		pause = firstPause
+		s.serving.Add(1)
+		go s.serve(nc)
+	}
+}
+
+// serve is the goroutine of a client connection.
+func (s *Server) serve(nc net.Conn) {
+	defer s.serving.Done()
+	c := s.proxy.Accept(nc)
+	s.clients.Lock()
+	s.clients.all[c] = struct{}{}
+	s.clients.Unlock()
+	c.Serve()
+	s.clients.Lock()
+	delete(s.clients.all, c)
+	s.clients.Unlock()
+}
+
+// drain ends what is under way, within the drain timeout.
+func (s *Server) drain(hurry context.Context) error {
+	ctx, cancel := context.WithTimeout(hurry, s.conf.DrainTimeout)
+	defer cancel()
+	s.draining.Store(true)
+	s.each(func(c *forward.Client) { c.Discard() })
+	s.log.Info("draining", "clients", s.count(), "tunnels", s.tunnels.Len())
+	served := make(chan struct{})
+	go func() { s.serving.Wait(); close(served) }()
+	var cut error
+	select {
+	case <-served:
+	case <-ctx.Done():
+		cut = ErrCut
+		s.each(func(c *forward.Client) { c.Cut() })
+	}
+	if err := s.tunnels.Drain(ctx); err != nil {
+		s.log.Warn("tunnels were cut", "error", err)
+		cut = ErrCut
+	}
+	<-served
+	s.pool.Close()
+	return cut
+}
+
+// each does something to every client that has no tunnel.
+func (s *Server) each(do func(*forward.Client)) {
+	s.clients.Lock()
+	defer s.clients.Unlock()
+	for c := range s.clients.all {
+		do(c)
+	}
+}
+
+func (s *Server) count() int {
+	s.clients.Lock()
+	defer s.clients.Unlock()
+	return len(s.clients.all)
+}

@@ -1,0 +1,171 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"viaduct/fault"
+)
+
+// Dialer opens connections to destinations. Both fields are required.
+type Dialer struct {
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	Guard  Guard
+}
+
+// stagger is the Connection Attempt Delay of RFC 8305 section 5: when the next
+// address is tried although the one before has not failed yet.
+const stagger = 250 * time.Millisecond
+
+// socket makes connections without keep-alive probes: those cost four system
+// calls, and whoever keeps a connection for long turns them on.
+var socket = net.Dialer{KeepAlive: -1}
+
+// Connect looks the name up if there is one, asks the guard about each address,
+// and dials those that it lets pass, one after another (RFC 8305). The error is
+// a *fault.Error, or one that fault.Classify knows.
+func (d *Dialer) Connect(ctx context.Context, to Destination) (*net.TCPConn, error) {
+	if to.Addr.IsValid() {
+		a := netip.AddrPortFrom(to.Addr, to.Port)
+		if err := d.Guard.Check(a); err != nil {
+			return nil, err
+		}
+		return one(ctx, a)
+	}
+	addrs, err := d.lookup(ctx, to.Host)
+	if err != nil {
+		return nil, err
+	}
+	allowed, err := d.judge(addrs, to.Port)
+	if err != nil {
+		return nil, err
+	}
+	if len(allowed) == 1 {
+		return one(ctx, allowed[0])
+	}
+	return race(ctx, interleave(allowed))
+}
+
+func one(ctx context.Context, a netip.AddrPort) (*net.TCPConn, error) {
+	return socket.DialTCP(ctx, "tcp", netip.AddrPort{}, a)
+}
+
+func (d *Dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	addrs, err := d.Lookup(ctx, host)
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) || ctx.Err() == context.DeadlineExceeded {
+			return nil, fault.New(fault.DNSTimeout, err)
+		}
+		return nil, fmt.Errorf("look up %s: %w", host, err)
+	}
+	if len(addrs) == 0 {
+		return nil, fault.New(fault.DNSError, fmt.Errorf("look up %s: no address", host))
+	}
+	return addrs, nil
+}
+
+// SystemLookup asks the resolver of the system, without leaving Go: a C library
+// would take numbers in forms that nobody checked.
+func SystemLookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	r := net.Resolver{PreferGo: true}
+	return r.LookupNetIP(ctx, "ip", host)
+}
+
+// judge keeps the addresses that the guard lets pass; with none left, the first
+// refusal is the error.
+func (d *Dialer) judge(addrs []netip.Addr, port uint16) ([]netip.AddrPort, error) {
+	var refused error
+	allowed := make([]netip.AddrPort, 0, len(addrs))
+	for _, a := range addrs {
+		ap := netip.AddrPortFrom(a.Unmap(), port)
+		if err := d.Guard.Check(ap); err == nil {
+			allowed = append(allowed, ap)
+		} else if refused == nil {
+			refused = err
+		}
+	}
+	if len(allowed) == 0 {
+		return nil, refused
+	}
+	return allowed, nil
+}
+
+// interleave alternates the address families, beginning with the one that the
+// resolver put first (RFC 8305 section 4).
+func interleave(addrs []netip.AddrPort) []netip.AddrPort {
+	var first, second []netip.AddrPort
+	for _, a := range addrs {
+		if a.Addr().Is4() == addrs[0].Addr().Is4() {
+			first = append(first, a)
+		} else {
+			second = append(second, a)
+		}
+	}
+	mixed := make([]netip.AddrPort, 0, len(addrs))
+	for i := range max(len(first), len(second)) {
+		if i < len(first) {
+			mixed = append(mixed, first[i])
+		}
+		if i < len(second) {
+			mixed = append(mixed, second[i])
+		}
+	}
+	return mixed
+}
+
+// attempt is how one address of a race ended.
+type attempt struct {
+	conn *net.TCPConn
+	err  error
+}
+
+// race dials the addresses one after another, the next one when the last has
+// failed or the stagger is over. The first connection wins; the others are
+// cancelled and closed. With none, the first error is told.
+func race(ctx context.Context, addrs []netip.AddrPort) (*net.TCPConn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan attempt, len(addrs))
+	var first error
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for started, ended := 0, 0; ended < len(addrs); {
+		select {
+		case <-timer.C:
+			if started < len(addrs) {
+				go dialAttempt(ctx, addrs[started], results)
+				started++
+				timer.Reset(stagger)
+			}
+		case r := <-results:
+			ended++
+			if r.err == nil {
+				go closeLosers(results, started-ended)
+				return r.conn, nil
+			}
+			if first == nil {
+				first = r.err
+			}
+			timer.Reset(0)
+		}
+	}
+	return nil, first
+}
+
+func dialAttempt(ctx context.Context, a netip.AddrPort, results chan<- attempt) {
+	c, err := one(ctx, a)
+	results <- attempt{c, err}
+}
+
+// closeLosers closes what attempts still under way bring; they are cancelled.
+func closeLosers(results <-chan attempt, n int) {
+	for range n {
+		if r := <-results; r.conn != nil {
+			_ = r.conn.Close()
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package wire
+
+// Character classes of RFC 9110 section 5.6.2 and RFC 9112 section 3, as bits
+// of one table, so that a byte is judged by one load.
+const (
+	isToken  = 1 << iota // tchar
+	isValue              // field-content, SP and HTAB; obs-text is let pass unchanged
+	isTarget             // what may stand in a request target: VCHAR and obs-text
+	isHost               // what may stand in a Host field
+	isHex                // HEXDIG
+)
+
+var class = func() (t [256]uint8) {
+	for c := range t {
+		if c > ' ' && c != 0x7f {
+			t[c] |= isValue | isTarget
+		}
+		switch {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+			t[c] |= isToken | isHost | isHex
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+			t[c] |= isToken | isHost
+		case c >= 0x80:
+			t[c] |= isHost
+		}
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		t[c] |= isToken
+	}
+	for _, c := range "-._~:[]" {
+		t[c] |= isHost
+	}
+	t[' '] |= isValue
+	t['\t'] |= isValue
+	return t
+}()
+
+// all tells whether every byte of b has the property.
+func all(b []byte, property uint8) bool {
+	for _, c := range b {
+		if class[c]&property == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// fold tells whether b is the lower-case ASCII text, in any letter case.
+func fold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i := range len(lower) {
+		c := b[i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Fold tells whether a field name or token is the lower-case text, in any
+// letter case (RFC 9110 section 5.1).
+func Fold(b []byte, lower string) bool { return fold(b, lower) }
+
+// trim takes optional white space off both ends.
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}

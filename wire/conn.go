@@ -1,0 +1,390 @@
+// Package wire is the HTTP/1.1 engine (RFC 9112): it reads message heads in
+// place and bodies by their framing, and writes bytes, on connections that it
+// bounds in time and memory. It is strict: a message that two readers could
+// understand differently is refused, never repaired.
+//
+// It is synchronous. One goroutine serves a connection; between messages the
+// connection holds no buffer. It decides nothing: what a message means for a
+// proxy is the business of the rooms above.
+package wire
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"viaduct/fault"
+)
+
+// Conn is one HTTP/1 connection, to a client or to an upstream. Reading is for
+// one goroutine at a time, and so is writing; Close, Abort and the time limits
+// are safe to use at any time.
+type Conn struct {
+	nc  net.Conn
+	raw syscall.RawConn // nil where the connection has no readiness (TLS)
+
+	in    *Buffer // unread bytes are in.B[r:w]; nil when none
+	r, w  int
+	floor int     // bytes of in below it belong to the head in use
+	held  *Buffer // the head in use, when in had no room for a body behind it
+	limit int     // the most bytes that a head may have
+	used  bool
+
+	body body
+
+	readable func(fd uintptr) bool // c.onReadable, made once
+	op       operation             // what onReadable is to do
+
+	watch watch
+}
+
+// operation is the state of one wait inside RawConn.Read.
+type operation struct {
+	peek bool    // first look whether the idle connection is still clean
+	out  []byte  // then write this, before waiting
+	free *Buffer // given back once out is written
+	sent bool
+	err  error
+}
+
+// ErrStale says that an idle upstream connection had been closed, or had bytes
+// waiting that nobody asked for. Nothing was written to it.
+var ErrStale = errors.New("idle connection is stale")
+
+// New takes over nc. Heads larger than maxHead bytes are refused.
+func New(nc net.Conn, maxHead int) *Conn {
+	c := &Conn{nc: nc, limit: maxHead}
+	c.readable = c.onReadable
+	if s, ok := nc.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			c.raw = raw
+		}
+	}
+	return c
+}
+
+// NetConn is the connection underneath, unwrapped, for who takes it over.
+func (c *Conn) NetConn() net.Conn { return c.nc }
+
+// Used tells whether a message has been read here before.
+func (c *Conn) Used() bool { return c.used }
+
+// Buffered is the number of bytes read and not used yet.
+func (c *Conn) Buffered() int { return c.w - c.r }
+
+// TakeBuffered removes and returns the bytes read and not used yet; they are
+// valid until Release.
+func (c *Conn) TakeBuffered() []byte {
+	if c.in == nil {
+		return nil
+	}
+	b := c.in.B[c.r:c.w]
+	c.r = c.w
+	return b
+}
+
+// Release gives the buffer back when no byte is left in it, and forgets the
+// head: its slices are invalid from here on.
+func (c *Conn) Release() {
+	c.floor = 0
+	if c.held != nil {
+		c.held.Free()
+		c.held = nil
+	}
+	if c.r == c.w && c.in != nil {
+		c.in.Free()
+		c.in, c.r, c.w = nil, 0, 0
+	}
+}
+
+// Close closes the connection and stops its clock.
+func (c *Conn) Close() error {
+	c.watch.stop()
+	return c.nc.Close()
+}
+
+// Write writes all of p, waiting as long as the limit allows.
+func (c *Conn) Write(p []byte) (int, error) { return c.nc.Write(p) }
+
+// fill reads what is there behind the unread bytes, waiting for at least one
+// byte. It makes room by moving the unread bytes down to the floor.
+func (c *Conn) fill() error {
+	c.makeRoom()
+	if c.raw == nil {
+		return c.fillPlain()
+	}
+	c.op = operation{}
+	return c.wait()
+}
+
+// Exchange writes out, waits, and reads the first bytes of the answer. It does
+// so inside one wait for readiness: what is read there can only be the answer.
+// With peek it first looks whether the connection, idle until now, is still
+// clean, and returns ErrStale if not. free is given back once out is written.
+func (c *Conn) Exchange(out []byte, peek bool, free *Buffer) (sent bool, err error) {
+	c.makeRoom()
+	if c.raw == nil {
+		_, err = c.nc.Write(out)
+		if free != nil {
+			free.Free()
+		}
+		if err != nil {
+			return true, err
+		}
+		return true, c.fillPlain()
+	}
+	c.op = operation{peek: peek, out: out, free: free}
+	err = c.wait()
+	if c.op.free != nil {
+		c.op.free.Free()
+	}
+	sent = c.op.sent
+	c.op = operation{}
+	return sent, err
+}
+
+// Clean tells whether an idle connection can still be used: open, with nothing
+// to read.
+func (c *Conn) Clean() bool {
+	if c.Buffered() > 0 {
+		return false
+	}
+	if c.raw == nil {
+		return true
+	}
+	clean := false
+	err := c.raw.Control(func(fd uintptr) { clean = quiet(int(fd)) })
+	return err == nil && clean
+}
+
+func (c *Conn) wait() error {
+	if err := c.raw.Read(c.readable); err != nil {
+		return err
+	}
+	return c.op.err
+}
+
+// onReadable runs inside RawConn.Read: it tries, and returns false to wait for
+// readiness. While it waits with nothing read, it holds no buffer.
+func (c *Conn) onReadable(fd uintptr) bool {
+	if c.op.out != nil {
+		return c.send(int(fd))
+	}
+	if c.in == nil {
+		c.in = GetBuffer()
+	}
+	b := c.in.B[:cap(c.in.B)]
+	for {
+		n, err := syscall.Read(int(fd), b[c.w:])
+		switch {
+		case err == syscall.EAGAIN:
+			if c.w == 0 {
+				c.in.Free()
+				c.in = nil
+			}
+			return false
+		case err == syscall.EINTR:
+			continue
+		case err != nil:
+			c.op.err = err
+		case n == 0:
+			c.op.err = io.EOF
+		default:
+			c.w += n
+		}
+		return true
+	}
+}
+
+// send is the first half of Exchange. The wait was begun before it, so that an
+// answer that comes at once is not missed, and no read is wasted to find that
+// none is there yet.
+func (c *Conn) send(fd int) bool {
+	if c.op.peek && !quiet(fd) {
+		c.op.err = ErrStale
+		return true
+	}
+	c.op.sent = true
+	_, c.op.err = c.nc.Write(c.op.out)
+	c.op.out = nil
+	if c.op.free != nil {
+		c.op.free.Free()
+		c.op.free = nil
+	}
+	return c.op.err != nil
+}
+
+// quiet tells whether a socket is open with nothing to read.
+func quiet(fd int) bool {
+	var b [1]byte
+	_, _, err := syscall.Recvfrom(fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return err == syscall.EAGAIN
+}
+
+func (c *Conn) fillPlain() error {
+	if c.in == nil {
+		c.in = GetBuffer()
+	}
+	n, err := c.nc.Read(c.in.B[c.w:cap(c.in.B)])
+	c.w += n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// makeRoom makes sure that a read has somewhere to go: it moves the unread
+// bytes, few by then, down to the floor, or leaves the head in use where it is
+// and goes on in another buffer.
+func (c *Conn) makeRoom() {
+	if c.in == nil {
+		return
+	}
+	b := c.in.B[:cap(c.in.B)]
+	switch {
+	case c.r == c.w:
+		c.r, c.w = c.floor, c.floor
+	case c.w == len(b):
+		c.w = c.floor + copy(b[c.floor:], b[c.r:c.w])
+		c.r = c.floor
+	}
+	if c.held == nil && c.floor > 0 && len(b)-c.w < BufferSize/2 {
+		next := GetBuffer()
+		c.held, c.in, c.floor = c.in, next, 0
+		c.w = copy(next.B[:cap(next.B)], b[c.r:c.w])
+		c.r = 0
+	}
+}
+
+// grow gives a head that fills its buffer the room of the largest head.
+func (c *Conn) grow() {
+	if cap(c.in.B) > c.limit {
+		return
+	}
+	big := &Buffer{B: make([]byte, c.limit+BufferSize/2)}
+	c.w = copy(big.B, c.in.B[c.r:c.w])
+	c.r = 0
+	c.in.Free()
+	c.in = big
+}
+
+// Await waits for the first byte of the next request, for limit at the most.
+// Meanwhile the connection counts as parked: Discard closes it. Its error is
+// io.EOF when the client, or Discard, has ended the connection.
+func (c *Conn) Await(limit time.Duration) error {
+	c.Release()
+	if c.Buffered() > 0 {
+		return nil
+	}
+	c.Park(Now(), limit)
+	err := c.fill()
+	if !c.Unpark() {
+		return io.EOF
+	}
+	return err
+}
+
+// ReadRequest reads the next request head into h, for limit at the most. It
+// returns io.ErrUnexpectedEOF when the client ends within it, the error of the
+// wait, or a *fault.Error, of which the client is to be told before the
+// connection is closed.
+func (c *Conn) ReadRequest(h *Head, limit time.Duration) error {
+	if err := c.readHead(h, parseRequestLine, limit); err != nil {
+		return err
+	}
+	if err := h.finishRequest(); err != nil {
+		return err
+	}
+	c.body = requestBody(h)
+	return nil
+}
+
+// ReadResponse reads an answer's head into h; toHead tells that the request was
+// a HEAD. Every error but those of the wait is a *fault.Error.
+func (c *Conn) ReadResponse(h *Head, toHead bool) error {
+	c.floor = 0
+	err := c.readHead(h, parseStatusLine, 0)
+	if err == nil {
+		if bad := h.finishResponse(toHead); bad != nil {
+			err = bad
+		}
+	}
+	var bad *fault.Error
+	if errors.As(err, &bad) {
+		kind := fault.ProtocolError
+		switch bad {
+		case errLongHead, errManyFields:
+			kind = fault.ResponseHeaderSize
+		case errCoding:
+			kind = fault.ResponseTransferCoding
+		}
+		return fault.New(kind, bad)
+	}
+	if err != nil {
+		return err
+	}
+	c.body = responseBody(h)
+	return nil
+}
+
+// readHead reads until the head is whole. A head that began and was not
+// finished is io.ErrUnexpectedEOF.
+func (c *Conn) readHead(h *Head, start startLine, rest time.Duration) error {
+	h.reset()
+	for {
+		if c.Buffered() > 0 {
+			b := c.in.B[c.r:c.w]
+			whole, err := h.parse(b, start)
+			if err != nil {
+				return err
+			}
+			if h.pos > c.limit || !whole && len(b) > c.limit {
+				return h.tooLong(c.limit)
+			}
+			if whole {
+				c.r += h.pos
+				c.floor = c.r
+				c.used = true
+				return nil
+			}
+			if rest > 0 {
+				c.LimitRead(Now(), rest)
+				rest = 0
+			}
+			if c.w == cap(c.in.B) {
+				c.moveHead(h)
+			}
+		}
+		if err := c.fill(); err != nil {
+			if err == io.EOF && c.Buffered() > 0 {
+				return io.ErrUnexpectedEOF
+			}
+			return err
+		}
+	}
+}
+
+// moveHead gives a head that reached the end of its buffer more room, and
+// starts parsing again, as what was parsed points into the old place.
+func (c *Conn) moveHead(h *Head) {
+	h.reset()
+	if c.r > 0 {
+		b := c.in.B[:cap(c.in.B)]
+		c.w = copy(b, b[c.r:c.w])
+		c.r = 0
+		return
+	}
+	c.grow()
+}
+
+func (h *Head) tooLong(limit int) *fault.Error {
+	if h.line == 0 || h.head > limit {
+		return errLongLine
+	}
+	return errLongHead
+}
