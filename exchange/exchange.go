@@ -210,6 +210,7 @@ func (s *Session) refuseUnread(err error) {
 	}
 	s.refuse(bad, "")
 	s.linger()
+	s.end()
 }
 
 var (

@@ -83,7 +83,7 @@ func (s *Session) connect(w *Way, fresh bool) (*upstream.Conn, bool, error) {
 func (s *Session) dialing(dial func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.DialTimeout)
 	defer cancel()
-	s.cancel = cancel
+	s.cancel, s.up = cancel, nil
 	s.client.BeginWait(wire.Now(), s.patience())
 	err := dial(ctx)
 	if !s.client.EndWait() {
@@ -117,6 +117,7 @@ func (s *Session) attempt(w *Way, up *upstream.Conn, path []byte, upgrade, reuse
 	out := wire.GetBuffer()
 	out.B = s.appendRequest(out.B, w, path, upgrade)
 	out.B = append(out.B, body...)
+	s.entry.Received = int64(len(body))
 	up.LimitRead(s.began, s.o.ResponseTimeout)
 	up.LimitWrite(s.began, s.o.ResponseTimeout)
 	s.beginWait(up, s.began)
@@ -129,7 +130,7 @@ func (s *Session) attempt(w *Way, up *upstream.Conn, path []byte, upgrade, reuse
 
 // beginWait lets the client wait for an upstream.
 func (s *Session) beginWait(up *upstream.Conn, now time.Duration) {
-	s.up = up
+	s.cancel, s.up = nil, up
 	s.client.BeginWait(now, wire.Patience)
 }
 
@@ -163,6 +164,7 @@ func (s *Session) receive(up *upstream.Conn, upgrade bool) error {
 
 // interim passes a 1xx on, to a client that knows them (RFC 9110 section 15.2).
 func (s *Session) interim(up *upstream.Conn) error {
+	s.continued = s.continued || s.resp.Status == 100
 	if s.req.Minor == 0 {
 		return nil
 	}

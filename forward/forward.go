@@ -7,7 +7,6 @@
 package forward
 
 import (
-	"bytes"
 	"net"
 	"net/netip"
 
@@ -91,9 +90,8 @@ func (p *Proxy) mayConnect(port uint16) bool {
 // Client is one client connection of a proxy.
 type Client struct {
 	*exchange.Session
-	proxy *Proxy
-	last  hop.Target // of the request before
-	seen  []byte     // how it was spelt, up to the path
+	proxy   *Proxy
+	targets hop.Parser
 }
 
 // Accept takes over a connection. Serve must follow.
@@ -135,21 +133,13 @@ func (c *Client) answer(r *wire.Head) {
 	}
 }
 
-// target finds out where a request goes. A client mostly asks one host again
-// and again: then what was parsed last time is used, and nothing is allocated.
-func (c *Client) target(raw []byte, connect bool) (hop.Target, []byte, *fault.Error) {
-	if n := len(c.seen); n > 0 && !connect && len(raw) > n && raw[n] == '/' &&
-		bytes.Equal(raw[:n], c.seen) && bytes.IndexByte(raw[n:], '#') < 0 {
-		return c.last, raw[n:], nil
-	}
+// target finds out where a request goes.
+func (c *Client) target(raw []byte, connect bool) (t hop.Target, path []byte, bad *fault.Error) {
+	var err error
 	if connect {
-		t, err := hop.ParseAuthority(raw)
-		return t, nil, asFault(err)
-	}
-	t, path, err := hop.ParseAbsolute(raw)
-	if err == nil && len(path) > 0 && path[0] == '/' {
-		c.last = t
-		c.seen = append(c.seen[:0], raw[:len(raw)-len(path)]...)
+		t, err = c.targets.Authority(raw)
+	} else {
+		t, path, err = c.targets.Absolute(raw)
 	}
 	return t, path, asFault(err)
 }

@@ -24,6 +24,7 @@ func (s *Server) Run(ctx, hurry context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
+		s.linger(hurry)
 	case err = <-failed:
 		accepting--
 	}
@@ -32,6 +33,18 @@ func (s *Server) Run(ctx, hurry context.Context) error {
 		<-failed
 	}
 	return errors.Join(err, s.drain(hurry))
+}
+
+// linger goes on accepting for the drain grace, while balancers in front learn
+// that this instance is going.
+func (s *Server) linger(hurry context.Context) {
+	if s.conf.DrainGrace <= 0 {
+		return
+	}
+	s.log.Info("drain grace", "duration", s.conf.DrainGrace)
+	ctx, cancel := context.WithTimeout(hurry, s.conf.DrainGrace)
+	defer cancel()
+	<-ctx.Done()
 }
 
 // runLog starts the access log. The channel closes when it has written all.
@@ -115,17 +128,10 @@ func (s *Server) drain(hurry context.Context) error {
 	ctx, cancel := context.WithTimeout(hurry, s.conf.DrainTimeout)
 	defer cancel()
 	s.draining.Store(true)
-	s.each(func(c *forward.Client) { c.Discard() })
 	s.log.Info("draining", "clients", s.count(), "tunnels", s.tunnels.Len())
 	served := make(chan struct{})
-	go func() { s.serving.Wait(); close(served) }()
-	var cut error
-	select {
-	case <-served:
-	case <-ctx.Done():
-		cut = ErrCut
-		s.each(func(c *forward.Client) { c.Cut() })
-	}
+	go s.waitServed(served)
+	cut := s.finish(ctx, served)
 	if err := s.tunnels.Drain(ctx); err != nil {
 		s.log.Warn("tunnels were cut", "error", err)
 		cut = ErrCut
@@ -133,6 +139,29 @@ func (s *Server) drain(hurry context.Context) error {
 	<-served
 	s.pool.Close()
 	return cut
+}
+
+func (s *Server) waitServed(served chan<- struct{}) {
+	s.serving.Wait()
+	close(served)
+}
+
+// finish closes the connections that owe a request, now and as exchanges end,
+// until none is left, or cuts them when ctx ends.
+func (s *Server) finish(ctx context.Context, served <-chan struct{}) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s.each(func(c *forward.Client) { c.Discard() })
+		select {
+		case <-served:
+			return nil
+		case <-ctx.Done():
+			s.each(func(c *forward.Client) { c.Cut() })
+			return ErrCut
+		case <-tick.C:
+		}
+	}
 }
 
 // each does something to every client that has no tunnel.

@@ -24,6 +24,7 @@ var (
 	errHost        = fault.Bad(400, "The Host field is missing, repeated or not valid.")
 	errExpect      = fault.Bad(417, "The only expectation understood is 100-continue.")
 	errOption      = fault.Bad(400, "The Connection field is not valid, or names a field that may not be removed.")
+	errTunnelBody  = fault.Bad(400, "A CONNECT request has no body.")
 	errChunk       = fault.Bad(400, "The chunked body is not valid.")
 	errTrailer     = fault.Bad(431, "The trailer section is too large.")
 	errStatusLine  = fault.Bad(400, "The status line is not valid.")
@@ -91,7 +92,13 @@ func (h *Head) finishRequest() *fault.Error {
 	if h.Minor == 1 && !h.Has(Host) {
 		return errHost
 	}
-	return h.finish()
+	if err := h.finish(); err != nil {
+		return err
+	}
+	if (h.Chunked || h.Length > 0) && string(h.Method) == "CONNECT" {
+		return errTunnelBody // RFC 9110 section 9.3.6: what follows is the tunnel's
+	}
+	return nil
 }
 
 // finishResponse finds the framing of an answer (RFC 9112 section 6.3); until
