@@ -8,6 +8,7 @@ package acl
 // Effect is what a decision does to a request. Zero is Deny.
 type Effect uint8
 
+// The effects.
 const (
 	Deny    Effect = iota
 	Allow          // let pass

@@ -6,6 +6,7 @@ import "net/netip"
 // are for everybody; zero is Invalid, so that nothing is public by omission.
 type Class uint8
 
+// The classes.
 const (
 	Invalid       Class = iota // no address at all
 	Public                     // global unicast

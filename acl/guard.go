@@ -21,7 +21,9 @@ type GuardOptions struct {
 	// Own are the addresses that this process listens on, an unspecified
 	// address standing for all of the machine's.
 	Own []netip.AddrPort
-	// LocalAddrs lists the addresses of this machine. Nil means InterfaceAddrs.
+	// LocalAddrs lists the addresses of this machine: net.InterfaceAddrs, which
+	// a room without I/O is handed. Asked only for a port that is ours, and not
+	// each time. With nil nothing but loopback and Own counts as this machine.
 	LocalAddrs func() ([]netip.Addr, error)
 	// Now is the clock by which lists grow old. Nil means time.Now.
 	Now func() time.Time
@@ -48,7 +50,7 @@ type Guard struct {
 func NewGuard(o GuardOptions) *Guard {
 	g := &Guard{allowPrivate: o.AllowPrivate, localAddrs: o.LocalAddrs, now: o.Now}
 	if g.localAddrs == nil {
-		g.localAddrs = InterfaceAddrs
+		g.localAddrs = func() ([]netip.Addr, error) { return nil, nil }
 	}
 	if g.now == nil {
 		g.now = time.Now

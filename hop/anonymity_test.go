@@ -45,10 +45,11 @@ var dropped = []struct {
 }{
 	{
 		"Connection Keep-Alive TE Upgrade HTTP2-Settings Proxy-Connection Proxy-Authorization Proxy-Authenticate" +
-			" Proxy-Authentication-Info Proxy-Support Proxy-Instruction Proxy-Features Proxy- Proxy-X",
-		[3]bool{true, true, true}, true,
+			" Proxy-Authentication-Info Proxy-Status Proxy-Support Proxy-Instruction Proxy-Features Proxy- Proxy-X",
+		[3]bool{true, true, true},
+		true,
 	},
-	{"Proxy-Status Proxy Xroxy-Connection XProxy-Connection", [3]bool{true, true, true}, false},
+	{"Proxy Xroxy-Connection XProxy-Connection", [3]bool{true, true, true}, false},
 	{"Via", [3]bool{true, false, false}, false},
 	{
 		"Forwarded Forwarded-For Forwarded-For-Ip X-Forwarded X-Forwarded-For X-Forwarded-Proto X-Forwarded-Host X-Forwarded-Port" +
@@ -59,7 +60,8 @@ var dropped = []struct {
 			" X-Proxy-ID X-Nokia-msisdn X-Nokia-IpAddress X-UP-SUBNO X-Up-Calling-Line-Id X-MSISDN X-UIDH X-Wap-Network-Client-Ip" +
 			" X-Tinyproxy X-Varnish X-Via Client-Cert Client-Cert-Chain X-Authenticated-User CloudFront-Viewer-Address" +
 			" X-Azure-ClientIP X-AppEngine-User-IP Z-Forwarded-For Remote-Addr",
-		[3]bool{true, true, false}, false,
+		[3]bool{true, true, false},
+		false,
 	},
 	{
 		// What wire and exchange handle, what is the client's own, and what only looks alike.
@@ -70,13 +72,14 @@ var dropped = []struct {
 			" Sec-WebSocket-Key Sec-Fetch-Site DNT Prox Proxied Proxyx-Y X-Forwarding X-Forwardedfor X-Forwarde Vi Viaa T TEE Tea" +
 			" Upgrade-Insecure-Requests Connection-X Keep-Alives HTTP2-Setting X-Nokia XX-Forwarded-For Forwarder X X- - ! | ~a *" +
 			" proxy* x-forwarded* via*",
-		[3]bool{}, false,
+		[3]bool{},
+		false,
 	},
 }
 
 func TestFieldsThatStayBehind(t *testing.T) {
 	for _, c := range dropped {
-		for _, name := range strings.Fields(c.names) {
+		for name := range strings.FieldsSeq(c.names) {
 			for _, s := range spellings(name) {
 				for i, a := range profiles {
 					if got := a.DropRequest([]byte(s)); got != c.requests[i] {
@@ -117,7 +120,7 @@ func TestNoNameIsTooOdd(t *testing.T) {
 // FuzzDrop: a profile that is more open drops no more, and spelling never counts.
 func FuzzDrop(f *testing.F) {
 	for _, c := range dropped {
-		for _, name := range strings.Fields(c.names) {
+		for name := range strings.FieldsSeq(c.names) {
 			f.Add([]byte(name))
 		}
 	}

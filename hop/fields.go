@@ -37,8 +37,6 @@ var rows = []row{
 	{"proxy-*", hopByHop},
 	{"xproxy-connection", requests},
 	{"xroxy-connection", requests},
-	// An answer keeps the account of the proxies behind us (RFC 9209 section 2).
-	{"proxy-status", requests},
 	// CGI programs take it for the setting HTTP_PROXY (CVE-2016-5385).
 	{"proxy", requests},
 
