@@ -80,7 +80,8 @@ type work struct {
 	req, resp wire.Head
 	entry     accesslog.Entry
 	began     time.Duration
-	stream    stream // of the request's body, while it is being sent
+	sending   stream // of the request's body, while it is being sent
+	answering stream // of the answer's
 	uploading bool
 	uploadErr error // of the client's side, when the upload ended by itself
 	continued bool  // 100 (Continue) was passed on
@@ -131,6 +132,7 @@ func (s *Session) Close() {
 	}
 	s.leaveOrigin()
 	if !s.taken {
+		s.client.Drop()
 		_ = s.client.Close()
 	}
 }
@@ -171,7 +173,7 @@ func (s *Session) Next() bool {
 
 func (w *work) release() {
 	w.entry = accesslog.Entry{}
-	w.stream = stream{}
+	w.sending, w.answering = stream{}, stream{}
 	w.uploading, w.uploadErr, w.continued, w.answered = false, nil, false, false
 	works.Put(w)
 }
@@ -199,9 +201,9 @@ func (s *Session) end() {
 // refuseUnread answers a request whose head could not be read.
 func (s *Session) refuseUnread(err error) {
 	s.closing = true
-	var bad *fault.Error
+	bad, _ := err.(*fault.Error)
 	switch {
-	case errors.As(err, &bad):
+	case bad != nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		bad = errSlowHead
 		s.client.Revive()

@@ -237,10 +237,11 @@ func (s *Session) relayBody(up *upstream.Conn, now time.Duration) error {
 	out.B = s.appendResponse(out.B, frame)
 	s.answered = true
 	s.entry.Status = s.resp.Status
-	t := stream{
+	t := &s.answering
+	*t = stream{
 		src: up.Conn, dst: s.client, out: out, now: now,
 		chunked: frame == chunked || frame == asIs && s.resp.Chunked,
-		gap:     s.o.IdleTimeout, stall: s.o.BodyTimeout, trailer: s.appendTrailer,
+		gap:     s.o.IdleTimeout, stall: s.o.BodyTimeout, session: s,
 	}
 	t.client, s.up = s.client, up
 	up.LimitRead(0, 0)
@@ -251,7 +252,7 @@ func (s *Session) relayBody(up *upstream.Conn, now time.Duration) error {
 	if err == nil {
 		return nil
 	}
-	s.entry.Fault = s.bodyFault(&t, err).String()
+	s.entry.Fault = s.bodyFault(t, err).String()
 	return err
 }
 
@@ -314,14 +315,23 @@ func (s *Session) fail(err error) {
 
 // describe makes an answerable error of one from the way to the destination.
 func describe(err error) *fault.Error {
-	var e *fault.Error
 	switch {
-	case errors.As(err, &e):
-		return e
+	case isFault(err):
+		return asFault(err)
 	case errors.Is(err, os.ErrDeadlineExceeded) && fault.Classify(err) != fault.ConnectionTimeout:
 		return fault.New(fault.ResponseTimeout, err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fault.New(fault.ConnectionTerminated, err)
 	}
 	return fault.New(fault.Classify(err), err)
+}
+
+func isFault(err error) bool { return asFault(err) != nil }
+
+func asFault(err error) *fault.Error {
+	var e *fault.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
 }

@@ -20,12 +20,12 @@ func (s *Session) startUpload(w *Way, up *upstream.Conn, path []byte) {
 	}
 	out := wire.GetBuffer()
 	out.B = s.appendRequest(out.B, w, path, false)
-	s.stream = stream{
+	s.sending = stream{
 		src: s.client, dst: up.Conn, out: out, now: s.began, chunked: s.req.Chunked,
-		gap: s.o.BodyTimeout, stall: s.o.BodyTimeout, trailer: s.appendTrailer,
+		gap: s.o.BodyTimeout, stall: s.o.BodyTimeout, session: s,
 	}
 	if s.req.Expect && s.o.BodyTimeout > 0 {
-		s.stream.gap += s.o.ResponseTimeout // the client waits for the origin first
+		s.sending.gap += s.o.ResponseTimeout // the client waits for the origin first
 	}
 	s.uploading = true
 	s.client.Sending(true)
@@ -35,7 +35,7 @@ func (s *Session) startUpload(w *Way, up *upstream.Conn, path []byte) {
 
 // sendBody is the goroutine of an upload.
 func (s *Session) sendBody(up *upstream.Conn) {
-	t := &s.stream
+	t := &s.sending
 	var err error
 	defer func() {
 		if r := recover(); r != nil {
@@ -58,8 +58,8 @@ func (s *Session) sendBody(up *upstream.Conn) {
 // ended takes the result of an upload in.
 func (s *Session) ended(err error) {
 	s.uploading = false
-	s.entry.Received = s.stream.moved
-	if err != nil && s.stream.blame == s.client {
+	s.entry.Received = s.sending.moved
+	if err != nil && s.sending.blame == s.client {
 		s.uploadErr = err
 	}
 }
@@ -95,7 +95,7 @@ func (s *Session) stopUpload() {
 	default:
 	}
 	s.client.Abort()
-	s.stream.dst.Abort()
+	s.sending.dst.Abort()
 	<-s.upload
 	s.ended(nil)
 	s.client.Revive()
@@ -103,12 +103,11 @@ func (s *Session) stopUpload() {
 
 // uploadFault is what the client did wrong while it sent its body, or nil.
 func (s *Session) uploadFault() error {
-	var bad *fault.Error
 	switch {
 	case s.uploadErr == nil:
 		return nil
-	case errors.As(s.uploadErr, &bad):
-		return bad
+	case isFault(s.uploadErr):
+		return s.uploadErr
 	case errors.Is(s.uploadErr, os.ErrDeadlineExceeded):
 		return errSlowBody
 	}

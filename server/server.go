@@ -131,6 +131,7 @@ const (
 
 func listen(addr string) (*net.TCPListener, error) {
 	lc := net.ListenConfig{KeepAlive: -1, Control: setProbes}
+	lc.SetMultipathTCP(false) // its accept costs more, and no peer speaks it
 	l, err := lc.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err

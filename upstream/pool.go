@@ -62,11 +62,7 @@ func (p *Pool) prune(o *Origin) {
 // Close closes the idle connections. Those in use are closed by their users.
 func (p *Pool) Close() {
 	for _, o := range p.all() {
-		for i := range o.slots {
-			c := o.slots[i].Swap(nil)
-			if c == nil {
-				continue
-			}
+		for c := o.idle.Take(); c != nil; c = o.idle.Take() {
 			c.Discard()
 			o.forget()
 		}

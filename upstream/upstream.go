@@ -33,81 +33,53 @@ type Conn struct {
 	*wire.Conn
 	remote netip.AddrPort
 	origin *Origin
-	slot   int
-	parked time.Duration // when it became idle
 }
 
 // Remote is the address of the other end.
 func (c *Conn) Remote() netip.AddrPort { return c.remote }
 
+// Close closes the connection. It is for the goroutine that uses it.
+func (c *Conn) Close() error {
+	c.Drop()
+	return c.Conn.Close()
+}
+
 // onIdle runs when the connection was idle for too long, and is closed.
 func (c *Conn) onIdle() {
-	o := c.origin
-	if o.slots[c.slot].CompareAndSwap(c, nil) {
-		o.forget()
+	if c.origin.idle.Remove(c) {
+		c.origin.forget()
 	}
 }
 
-// maxIdle bounds the idle connections to one origin.
-const maxIdle = 256
-
-// Origin holds the idle connections to one destination, without a lock: a
-// connection is put into an empty slot, and taken from one by whoever swaps it
-// out first. The slot used last is tried first, so that few are kept warm.
+// Origin holds the idle connections to one destination.
 type Origin struct {
 	dest Destination
 	pool *Pool
 	refs atomic.Int32 // users, and idle connections
-	idle atomic.Int32
-	last atomic.Int32 // where to look first
-
-	slots [maxIdle]atomic.Pointer[Conn]
+	idle wire.Stock[Conn]
 }
 
 // take removes an idle connection that is still open, or returns nil.
 func (o *Origin) take() *Conn {
-	if o.idle.Load() <= 0 {
-		return nil
-	}
-	last := int(o.last.Load())
-	for k := range maxIdle {
-		i := (last - k + maxIdle) % maxIdle
-		c := o.slots[i].Load()
-		if c == nil || !o.slots[i].CompareAndSwap(c, nil) {
-			continue
+	for {
+		c := o.idle.Take()
+		if c == nil {
+			return nil
 		}
-		o.last.Store(int32((i - 1 + maxIdle) % maxIdle))
 		o.forget()
 		if c.Unpark() {
 			return c
 		}
 	}
-	return nil
 }
 
 // put keeps an idle connection, or closes it when there are too many.
 func (o *Origin) put(c *Conn, now, d time.Duration) {
-	if o.pool.idle.Add(1) > o.pool.options.MaxIdle {
-		o.pool.idle.Add(-1)
-		_ = c.Close()
-		return
-	}
 	o.refs.Add(1)
-	o.idle.Add(1)
-	last := int(o.last.Load())
-	for k := range maxIdle {
-		i := (last + 1 + k) % maxIdle
-		if o.slots[i].Load() != nil {
-			continue
-		}
-		c.slot, c.parked = i, now
+	if o.pool.idle.Add(1) <= o.pool.options.MaxIdle {
 		c.Park(now, d)
-		if o.slots[i].CompareAndSwap(nil, c) {
-			o.last.Store(int32(i))
+		if o.idle.Put(c) {
 			return
-		}
-		if !c.Unpark() {
-			break
 		}
 	}
 	o.forget()
@@ -116,7 +88,6 @@ func (o *Origin) put(c *Conn, now, d time.Duration) {
 
 // forget counts an idle connection out.
 func (o *Origin) forget() {
-	o.idle.Add(-1)
 	o.pool.idle.Add(-1)
 	o.Release()
 }

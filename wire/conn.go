@@ -99,6 +99,13 @@ func (c *Conn) Release() {
 	}
 }
 
+// Drop gives the buffer back, whatever is in it. It is for the goroutine that
+// reads, when nobody reads any more.
+func (c *Conn) Drop() {
+	c.r = c.w
+	c.Release()
+}
+
 // Close closes the connection and stops its clock.
 func (c *Conn) Close() error {
 	c.watch.stop()
@@ -314,22 +321,27 @@ func (c *Conn) ReadResponse(h *Head, toHead bool) error {
 			err = bad
 		}
 	}
-	var bad *fault.Error
-	if errors.As(err, &bad) {
-		kind := fault.ProtocolError
-		switch bad {
-		case errLongHead, errManyFields:
-			kind = fault.ResponseHeaderSize
-		case errCoding:
-			kind = fault.ResponseTransferCoding
-		}
-		return fault.New(kind, bad)
-	}
 	if err != nil {
-		return err
+		return badAnswer(err)
 	}
 	c.body = responseBody(h)
 	return nil
+}
+
+// badAnswer makes the refusal of a head the fault of its sender.
+func badAnswer(err error) error {
+	bad, ok := err.(*fault.Error)
+	if !ok {
+		return err
+	}
+	kind := fault.ProtocolError
+	switch bad {
+	case errLongHead, errLongLine, errManyFields:
+		kind = fault.ResponseHeaderSize
+	case errCoding:
+		kind = fault.ResponseTransferCoding
+	}
+	return fault.New(kind, bad)
 }
 
 // readHead reads until the head is whole. A head that began and was not
