@@ -3,6 +3,7 @@
 package accesslog
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/netip"
@@ -114,7 +115,7 @@ func (e *Entry) append(b []byte) []byte {
 	b = append(b, `","method":"`...)
 	b = appendEscaped(b, e.Method)
 	b = append(b, `","target":"`...)
-	b = appendEscaped(b, beforeQuery(e.Target))
+	b = appendTarget(b, e.Target)
 	if e.Endpoint.IsValid() {
 		b = append(b, `","endpoint":"`...)
 		b = e.Endpoint.AppendTo(b)
@@ -134,13 +135,23 @@ func (e *Entry) append(b []byte) []byte {
 	return append(b, '}', '\n')
 }
 
-func beforeQuery(target []byte) []byte {
-	for i, c := range target {
-		if c == '?' {
-			return target[:i]
-		}
+// appendTarget leaves out what is nobody's business: the query, and a user name
+// and password, which no valid target has but a client may have written.
+func appendTarget(b, target []byte) []byte {
+	if i := bytes.IndexByte(target, '?'); i >= 0 {
+		target = target[:i]
 	}
-	return target
+	scheme, rest, ok := bytes.Cut(target, []byte("://"))
+	if ok {
+		b = append(appendEscaped(b, scheme), "://"...)
+	} else {
+		rest = target
+	}
+	end := bytes.IndexByte(rest, '/')
+	if end < 0 {
+		end = len(rest)
+	}
+	return appendEscaped(b, rest[bytes.LastIndexByte(rest[:end], '@')+1:])
 }
 
 func appendText(b []byte, key, value string) []byte {

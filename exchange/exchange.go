@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"viaduct/accesslog"
+	"viaduct/clock"
 	"viaduct/fault"
 	"viaduct/hop"
 	"viaduct/relay"
@@ -180,7 +181,7 @@ func (w *work) release() {
 
 // begin starts the clock and the log entry of an exchange.
 func (s *Session) begin() {
-	s.began = wire.Now()
+	s.began = clock.Now()
 	if s.o.Log == nil {
 		return
 	}
@@ -194,7 +195,7 @@ func (s *Session) end() {
 	if s.o.Log == nil {
 		return
 	}
-	s.entry.Total = wire.Now() - s.began
+	s.entry.Total = clock.Now() - s.began
 	s.o.Log.Add(&s.entry)
 }
 
@@ -265,8 +266,8 @@ func (s *Session) linger() {
 		return
 	}
 	s.client.Revive()
-	s.client.LimitRead(wire.Now(), lingerTime)
-	b := wire.GetBuffer()
+	s.client.LimitRead(clock.Now(), lingerTime)
+	b := wire.NewBuffer()
 	defer b.Free()
 	for n := 0; n < lingerMax; {
 		m, err := nc.Read(b.B[:cap(b.B)])

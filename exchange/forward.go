@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"viaduct/clock"
 	"viaduct/fault"
 	"viaduct/upstream"
 	"viaduct/wire"
@@ -84,7 +85,7 @@ func (s *Session) dialing(dial func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.DialTimeout)
 	defer cancel()
 	s.cancel, s.up = cancel, nil
-	s.client.BeginWait(wire.Now(), s.patience())
+	s.client.BeginWait(clock.Now(), s.patience())
 	err := dial(ctx)
 	if !s.client.EndWait() {
 		return errClientGone
@@ -99,7 +100,7 @@ func (s *Session) patience() time.Duration {
 	if string(s.req.Method) == "CONNECT" && s.client.Buffered() == 0 {
 		return 0
 	}
-	return wire.Patience
+	return clock.Patience
 }
 
 // attempt sends the request on one connection and handles what comes back. It
@@ -114,7 +115,7 @@ func (s *Session) attempt(w *Way, up *upstream.Conn, path []byte, upgrade, reuse
 		s.startUpload(w, up, path)
 		return true, s.receive(up, upgrade)
 	}
-	out := wire.GetBuffer()
+	out := wire.NewBuffer()
 	out.B = s.appendRequest(out.B, w, path, upgrade)
 	out.B = append(out.B, body...)
 	s.entry.Received = int64(len(body))
@@ -131,7 +132,7 @@ func (s *Session) attempt(w *Way, up *upstream.Conn, path []byte, upgrade, reuse
 // beginWait lets the client wait for an upstream.
 func (s *Session) beginWait(up *upstream.Conn, now time.Duration) {
 	s.cancel, s.up = nil, up
-	s.client.BeginWait(now, wire.Patience)
+	s.client.BeginWait(now, clock.Patience)
 }
 
 // endWait ends the client's wait, and says what to make of an error of it.
@@ -168,10 +169,10 @@ func (s *Session) interim(up *upstream.Conn) error {
 	if s.req.Minor == 0 {
 		return nil
 	}
-	out := wire.GetBuffer()
+	out := wire.NewBuffer()
 	defer out.Free()
 	out.B = s.appendResponse(out.B, bare)
-	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: wire.Now()}
+	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: clock.Now()}
 	if err := t.flush(); err != nil {
 		_ = s.endWait(nil)
 		return errClientGone
@@ -191,7 +192,7 @@ func (s *Session) respond(up *upstream.Conn, upgrade bool) error {
 		// proxy alone; there is none behind an origin.
 		return fault.New(fault.ProtocolError, errors.New("407 from an origin"))
 	}
-	now := wire.Now()
+	now := clock.Now()
 	s.entry.Wait = now - s.began
 	if s.relayBody(up, now) != nil {
 		_ = up.Close()
@@ -233,7 +234,7 @@ func (s *Session) relayBody(up *upstream.Conn, now time.Duration) error {
 	if s.o.Draining.Load() {
 		s.closing = true
 	}
-	out := wire.GetBuffer()
+	out := wire.NewBuffer()
 	out.B = s.appendResponse(out.B, frame)
 	s.answered = true
 	s.entry.Status = s.resp.Status
@@ -291,7 +292,7 @@ func (s *Session) conclude(up *upstream.Conn) {
 	if s.resp.Close {
 		_ = up.Close()
 	} else {
-		up.Put(wire.Now())
+		up.Put(clock.Now())
 	}
 }
 

@@ -92,7 +92,7 @@ func appendTokens(b []byte, h *wire.Head) []byte {
 		}
 		for token := range bytes.SplitSeq(h.Fields[i].Value, []byte{','}) {
 			token = bytes.TrimSpace(token)
-			if len(token) == 0 || carriesRequests(token) {
+			if !isProtocol(token) || carriesRequests(token) {
 				continue
 			}
 			if len(b) > start {
@@ -102,6 +102,12 @@ func appendTokens(b []byte, h *wire.Head) []byte {
 		}
 	}
 	return b
+}
+
+// isProtocol tells whether a word is protocol-name ["/" protocol-version].
+func isProtocol(token []byte) bool {
+	name, version, slash := bytes.Cut(token, []byte{'/'})
+	return wire.IsToken(name) && (!slash || wire.IsToken(version))
 }
 
 // carriesRequests tells whether a protocol is HTTP itself.

@@ -3,10 +3,10 @@ package exchange
 import (
 	"bytes"
 	"html"
-	"net/http"
 	"strconv"
 	"time"
 
+	"viaduct/clock"
 	"viaduct/fault"
 	"viaduct/wire"
 )
@@ -72,11 +72,11 @@ func (s *Session) reply(r *reply) {
 	if r.kind != fault.InternalResponse {
 		s.entry.Fault = r.kind.String()
 	}
-	s.entry.Wait = wire.Now() - s.began
-	out := wire.GetBuffer()
+	s.entry.Wait = clock.Now() - s.began
+	out := wire.NewBuffer()
 	defer out.Free()
 	out.B = s.appendReply(out.B, r)
-	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: wire.Now()}
+	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: clock.Now()}
 	if string(s.req.Method) != "HEAD" {
 		s.entry.Sent = int64(len(r.body))
 		out.B = append(out.B, r.body...)
@@ -86,16 +86,29 @@ func (s *Session) reply(r *reply) {
 	}
 }
 
+// dateFormat is the IMF-fixdate of RFC 9110 section 5.6.7.
+const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
+
+// phrases are the reason phrases of RFC 9110 section 15 and RFC 6585 for the
+// answers that the proxy makes itself.
+var phrases = map[int]string{
+	200: "OK", 400: "Bad Request", 403: "Forbidden", 407: "Proxy Authentication Required", 408: "Request Timeout",
+	413: "Content Too Large", 414: "URI Too Long", 417: "Expectation Failed", 421: "Misdirected Request",
+	429: "Too Many Requests", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
+	501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
+	505: "HTTP Version Not Supported",
+}
+
 func (s *Session) appendReply(b []byte, r *reply) []byte {
 	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(r.status), 10)
-	b = append(append(b, ' '), http.StatusText(r.status)...)
+	b = append(append(b, ' '), phrases[r.status]...)
 	if s.isConnect() {
 		// Most clients show nothing of a refused CONNECT but this line.
 		b = append(append(append(b, " ("...), r.kind.String()...), ')')
 	}
 	b = append(b, "\r\nDate: "...)
-	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
+	b = time.Now().UTC().AppendFormat(b, dateFormat)
 	b = append(b, "\r\nProxy-Status: viaduct; error="...)
 	b = append(b, r.kind.String()...)
 	if r.rule != "" {
@@ -105,7 +118,7 @@ func (s *Session) appendReply(b []byte, r *reply) []byte {
 	b = append(append(b, "\r\nContent-Type: "...), r.contentType...)
 	b = append(b, "\r\nContent-Length: "...)
 	b = strconv.AppendInt(b, int64(len(r.body)), 10)
-	if r.status == http.StatusServiceUnavailable {
+	if r.status == 503 {
 		b = append(b, "\r\nRetry-After: 5"...)
 	}
 	if s.closing {
@@ -126,7 +139,7 @@ func (s *Session) isBrowser() bool {
 }
 
 func page(status int, say string) []byte {
-	title := strconv.Itoa(status) + " " + http.StatusText(status)
+	title := strconv.Itoa(status) + " " + phrases[status]
 	return []byte("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + html.EscapeString(title) +
 		"</title></head>\n<body><h1>" + html.EscapeString(title) + "</h1>\n<p>" + html.EscapeString(say) +
 		"</p>\n<p>viaduct</p></body></html>\n")

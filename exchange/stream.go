@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"viaduct/clock"
 	"viaduct/relay"
 	"viaduct/wire"
 )
@@ -42,6 +43,8 @@ func (t *stream) run() error {
 		case err == nil:
 			err = t.more()
 		default:
+			// What was right goes on, so that the other side sees where it ends.
+			_ = t.flush()
 			t.blame = t.src
 		}
 		if err != nil {
@@ -119,13 +122,13 @@ func (t *stream) more() error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	t.now = wire.Now()
+	t.now = clock.Now()
 	t.src.LimitRead(t.now, t.gap)
 	if t.client != nil {
-		t.client.BeginWait(t.now, wire.Patience)
+		t.client.BeginWait(t.now, clock.Patience)
 	}
 	err := t.src.FillBody()
-	t.now = wire.Now()
+	t.now = clock.Now()
 	if t.client != nil && !t.client.EndWait() {
 		t.blame = t.client
 		return errClientGone
@@ -155,7 +158,7 @@ func (t *stream) splice(n int64) error {
 	}
 	t.src.LimitRead(0, 0)
 	t.dst.LimitWrite(0, 0)
-	t.now = wire.Now()
+	t.now = clock.Now()
 	if err != nil {
 		t.blame = t.blameMove(err)
 		return err
@@ -169,13 +172,13 @@ func (t *stream) splice(n int64) error {
 // progress moves the limits on while bytes move. src is not at fault while dst
 // does not read.
 func (t *stream) progress(int) {
-	t.now = wire.Now()
+	t.now = clock.Now()
 	if t.gap > 0 {
 		t.src.LimitRead(t.now, t.gap+t.stall)
 	}
 	t.dst.LimitWrite(t.now, t.stall)
 	if t.client != nil {
-		t.client.BeginWait(t.now, wire.Patience)
+		t.client.BeginWait(t.now, clock.Patience)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"viaduct/accesslog"
+	"viaduct/clock"
 	"viaduct/fault"
 	"viaduct/relay"
 	"viaduct/upstream"
@@ -33,7 +34,7 @@ func (s *Session) Tunnel(w *Way) {
 	}
 	s.entry.Endpoint = addrPort(nc.RemoteAddr())
 	s.entry.Status = 200
-	s.entry.Wait = wire.Now() - s.began
+	s.entry.Wait = clock.Now() - s.began
 	if _, err := s.client.Write(established); err != nil {
 		_ = nc.Close()
 		s.closing = true
@@ -74,13 +75,13 @@ func (s *Session) agreed() bool {
 // switchProtocols passes a 101 on, and everything that follows.
 func (s *Session) switchProtocols(up *upstream.Conn) error {
 	s.client.SkipBody()
-	out := wire.GetBuffer()
+	out := wire.NewBuffer()
 	defer out.Free()
 	out.B = s.appendResponse(out.B, bare)
 	s.answered = true
 	s.entry.Status = 101
-	s.entry.Wait = wire.Now() - s.began
-	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: wire.Now()}
+	s.entry.Wait = clock.Now() - s.began
+	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: clock.Now()}
 	if t.flush() != nil {
 		_ = up.Close()
 		s.closing = true
@@ -112,7 +113,7 @@ func (s *Session) logTunnel() func(relay.Stats, error) {
 	entry := s.entry
 	entry.Method = bytes.Clone(entry.Method)
 	entry.Target = bytes.Clone(entry.Target)
-	return func(st relay.Stats, err error) { endTunnel(log, entry, st, err, wire.Now()-began) }
+	return func(st relay.Stats, err error) { endTunnel(log, entry, st, err, clock.Now()-began) }
 }
 
 func endTunnel(log *accesslog.Writer, e accesslog.Entry, st relay.Stats, err error, total time.Duration) {

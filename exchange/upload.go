@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 
+	"viaduct/clock"
 	"viaduct/fault"
 	"viaduct/upstream"
 	"viaduct/wire"
@@ -18,7 +19,7 @@ func (s *Session) startUpload(w *Way, up *upstream.Conn, path []byte) {
 	if s.upload == nil {
 		s.upload = make(chan error, 1)
 	}
-	out := wire.GetBuffer()
+	out := wire.NewBuffer()
 	out.B = s.appendRequest(out.B, w, path, false)
 	s.sending = stream{
 		src: s.client, dst: up.Conn, out: out, now: s.began, chunked: s.req.Chunked,
@@ -49,7 +50,7 @@ func (s *Session) sendBody(up *upstream.Conn) {
 	t.out.Free()
 	switch {
 	case err == nil:
-		up.LimitReadOnce(wire.Now(), s.o.ResponseTimeout)
+		up.LimitReadOnce(clock.Now(), s.o.ResponseTimeout)
 	case t.blame == s.client:
 		up.Abort() // nobody waits for this answer any more
 	}

@@ -51,13 +51,16 @@ func (s *Server) linger(hurry context.Context) {
 func (s *Server) runLog() (<-chan struct{}, context.CancelFunc) {
 	done := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		defer close(done)
-		if s.access != nil {
-			s.access.Run(ctx, s.logFailed)
-		}
-	}()
+	go s.writeLog(ctx, done)
 	return done, cancel
+}
+
+// writeLog is the goroutine of the access log.
+func (s *Server) writeLog(ctx context.Context, done chan<- struct{}) {
+	defer close(done)
+	if s.access != nil {
+		s.access.Run(ctx, s.logFailed)
+	}
 }
 
 func (s *Server) logFailed(err error) {

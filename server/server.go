@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -107,9 +108,12 @@ func listenAddr(l string, open bool) (string, error) {
 		}
 		addr = strings.TrimSuffix(rest, "/")
 	}
-	host, _, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
 	if err != nil {
-		return "", UsageError(fmt.Sprintf("--listen %s: write host:port, such as 127.0.0.1:3128", l))
+		return "", UsageError(fmt.Sprintf("--listen %s: write host:port with a port up to 65535, such as 127.0.0.1:3128", l))
 	}
 	ip, err := netip.ParseAddr(host)
 	local := host == "localhost" || err == nil && ip.IsLoopback()

@@ -14,8 +14,8 @@ type Buffer struct{ B []byte }
 // would make new ones, and these bring the next collection nearer.
 var buffers Stock[Buffer]
 
-// GetBuffer takes an empty buffer with room for BufferSize bytes.
-func GetBuffer() *Buffer {
+// NewBuffer takes an empty buffer with room for BufferSize bytes.
+func NewBuffer() *Buffer {
 	if b := buffers.Take(); b != nil {
 		return b
 	}

@@ -1,5 +1,7 @@
 package wire
 
+import "bytes"
+
 // Character classes of RFC 9110 section 5.6.2 and RFC 9112 section 3, as bits
 // of one table, so that a byte is judged by one load.
 const (
@@ -65,6 +67,34 @@ func fold(b []byte, lower string) bool {
 // Fold tells whether a field name or token is the lower-case text, in any
 // letter case (RFC 9110 section 5.1).
 func Fold(b []byte, lower string) bool { return fold(b, lower) }
+
+// IsToken tells whether b is a token (RFC 9110 section 5.6.2).
+func IsToken(b []byte) bool { return len(b) > 0 && all(b, isToken) }
+
+// isAuthority tells whether b has the shape of a Host field: a name or an
+// address, in brackets where it has colons, and perhaps a port (RFC 9110
+// section 7.2). An empty one is for a target without authority.
+func isAuthority(b []byte) bool {
+	name, port := b, []byte(nil)
+	if len(b) > 0 && b[0] == '[' {
+		end := bytes.IndexByte(b, ']')
+		if end < 0 || bytes.IndexByte(b[1:end], '[') >= 0 {
+			return false
+		}
+		name, port = nil, b[end+1:]
+	} else if i := bytes.IndexByte(b, ':'); i >= 0 {
+		name, port = b[:i], b[i:]
+	}
+	if len(port) > 0 && port[0] != ':' {
+		return false
+	}
+	for _, c := range port[min(1, len(port)):] {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return bytes.IndexByte(name, '[') < 0 && bytes.IndexByte(name, ']') < 0
+}
 
 // trim takes optional white space off both ends.
 func trim(b []byte) []byte {

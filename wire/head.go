@@ -194,7 +194,7 @@ func (h *Head) note(f Field) *fault.Error {
 		}
 		h.Chunked = true
 	case Host:
-		if again || !all(f.Value, isHost) {
+		if again || !all(f.Value, isHost) || !isAuthority(f.Value) {
 			return errHost
 		}
 	case Expect:

@@ -13,14 +13,12 @@ import (
 	"io"
 	"net"
 	"syscall"
-	"time"
 
-	"viaduct/fault"
+	"viaduct/clock"
 )
 
-// Conn is one HTTP/1 connection, to a client or to an upstream. Reading is for
-// one goroutine at a time, and so is writing; Close, Abort and the time limits
-// are safe to use at any time.
+// Conn is one HTTP/1 connection, to a client or to an upstream, with its clock.
+// Reading is for one goroutine at a time, and so is writing.
 type Conn struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil where the connection has no readiness (TLS)
@@ -34,10 +32,10 @@ type Conn struct {
 
 	body body
 
+	clock.Clock
+
 	readable func(fd uintptr) bool // c.onReadable, made once
 	op       operation             // what onReadable is to do
-
-	watch watch
 }
 
 // operation is the state of one wait inside RawConn.Read.
@@ -56,6 +54,7 @@ var ErrStale = errors.New("idle connection is stale")
 // New takes over nc. Heads larger than maxHead bytes are refused.
 func New(nc net.Conn, maxHead int) *Conn {
 	c := &Conn{nc: nc, limit: maxHead}
+	c.Start(nc)
 	c.readable = c.onReadable
 	if s, ok := nc.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
@@ -108,8 +107,14 @@ func (c *Conn) Drop() {
 
 // Close closes the connection and stops its clock.
 func (c *Conn) Close() error {
-	c.watch.stop()
+	c.Stop()
 	return c.nc.Close()
+}
+
+// Detach ends the engine's part in a connection that goes on without it.
+func (c *Conn) Detach() net.Conn {
+	c.Stop()
+	return c.nc
 }
 
 // Write writes all of p, waiting as long as the limit allows.
@@ -180,7 +185,7 @@ func (c *Conn) onReadable(fd uintptr) bool {
 		return c.send(int(fd))
 	}
 	if c.in == nil {
-		c.in = GetBuffer()
+		c.in = NewBuffer()
 	}
 	b := c.in.B[:cap(c.in.B)]
 	for {
@@ -232,7 +237,7 @@ func quiet(fd int) bool {
 
 func (c *Conn) fillPlain() error {
 	if c.in == nil {
-		c.in = GetBuffer()
+		c.in = NewBuffer()
 	}
 	n, err := c.nc.Read(c.in.B[c.w:cap(c.in.B)])
 	c.w += n
@@ -261,142 +266,9 @@ func (c *Conn) makeRoom() {
 		c.r = c.floor
 	}
 	if c.held == nil && c.floor > 0 && len(b)-c.w < BufferSize/2 {
-		next := GetBuffer()
+		next := NewBuffer()
 		c.held, c.in, c.floor = c.in, next, 0
 		c.w = copy(next.B[:cap(next.B)], b[c.r:c.w])
 		c.r = 0
 	}
-}
-
-// grow gives a head that fills its buffer the room of the largest head.
-func (c *Conn) grow() {
-	if cap(c.in.B) > c.limit {
-		return
-	}
-	big := &Buffer{B: make([]byte, c.limit+BufferSize/2)}
-	c.w = copy(big.B, c.in.B[c.r:c.w])
-	c.r = 0
-	c.in.Free()
-	c.in = big
-}
-
-// Await waits for the first byte of the next request, for limit at the most.
-// Meanwhile the connection counts as parked: Discard closes it. Its error is
-// io.EOF when the client, or Discard, has ended the connection.
-func (c *Conn) Await(limit time.Duration) error {
-	c.Release()
-	if c.Buffered() > 0 {
-		return nil
-	}
-	c.Park(Now(), limit)
-	err := c.fill()
-	if !c.Unpark() {
-		return io.EOF
-	}
-	return err
-}
-
-// ReadRequest reads the next request head into h, for limit at the most. It
-// returns io.ErrUnexpectedEOF when the client ends within it, the error of the
-// wait, or a *fault.Error, of which the client is to be told before the
-// connection is closed.
-func (c *Conn) ReadRequest(h *Head, limit time.Duration) error {
-	if err := c.readHead(h, parseRequestLine, limit); err != nil {
-		return err
-	}
-	if err := h.finishRequest(); err != nil {
-		return err
-	}
-	c.body = requestBody(h)
-	return nil
-}
-
-// ReadResponse reads an answer's head into h; toHead tells that the request was
-// a HEAD. Every error but those of the wait is a *fault.Error.
-func (c *Conn) ReadResponse(h *Head, toHead bool) error {
-	c.floor = 0
-	err := c.readHead(h, parseStatusLine, 0)
-	if err == nil {
-		if bad := h.finishResponse(toHead); bad != nil {
-			err = bad
-		}
-	}
-	if err != nil {
-		return badAnswer(err)
-	}
-	c.body = responseBody(h)
-	return nil
-}
-
-// badAnswer makes the refusal of a head the fault of its sender.
-func badAnswer(err error) error {
-	bad, ok := err.(*fault.Error)
-	if !ok {
-		return err
-	}
-	kind := fault.ProtocolError
-	switch bad {
-	case errLongHead, errLongLine, errManyFields:
-		kind = fault.ResponseHeaderSize
-	case errCoding:
-		kind = fault.ResponseTransferCoding
-	}
-	return fault.New(kind, bad)
-}
-
-// readHead reads until the head is whole. A head that began and was not
-// finished is io.ErrUnexpectedEOF.
-func (c *Conn) readHead(h *Head, start startLine, rest time.Duration) error {
-	h.reset()
-	for {
-		if c.Buffered() > 0 {
-			b := c.in.B[c.r:c.w]
-			whole, err := h.parse(b, start)
-			if err != nil {
-				return err
-			}
-			if h.pos > c.limit || !whole && len(b) > c.limit {
-				return h.tooLong(c.limit)
-			}
-			if whole {
-				c.r += h.pos
-				c.floor = c.r
-				c.used = true
-				return nil
-			}
-			if rest > 0 {
-				c.LimitRead(Now(), rest)
-				rest = 0
-			}
-			if c.w == cap(c.in.B) {
-				c.moveHead(h)
-			}
-		}
-		if err := c.fill(); err != nil {
-			if err == io.EOF && c.Buffered() > 0 {
-				return io.ErrUnexpectedEOF
-			}
-			return err
-		}
-	}
-}
-
-// moveHead gives a head that reached the end of its buffer more room, and
-// starts parsing again, as what was parsed points into the old place.
-func (c *Conn) moveHead(h *Head) {
-	h.reset()
-	if c.r > 0 {
-		b := c.in.B[:cap(c.in.B)]
-		c.w = copy(b, b[c.r:c.w])
-		c.r = 0
-		return
-	}
-	c.grow()
-}
-
-func (h *Head) tooLong(limit int) *fault.Error {
-	if h.line == 0 || h.head > limit {
-		return errLongLine
-	}
-	return errLongHead
 }

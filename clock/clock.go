@@ -1,4 +1,11 @@
-package wire
+// Package clock ends the waits of a connection: those that pass their limit,
+// that of a client which has left, and the idle time of a connection that
+// nobody needs.
+//
+// A Clock has one timer, which is not moved each time a limit is set but looks
+// at the limits when it fires (lazy deadlines): setting one costs two atomic
+// operations.
+package clock
 
 import (
 	"net"
@@ -30,9 +37,11 @@ const beat = time.Second
 // may have said all it has to say, and listen for the answer.
 const Patience = 4 * time.Second
 
-// watch is the clock of a connection: one timer, which is not moved each time a
-// limit is set but looks at the limits when it fires (lazy deadlines).
-type watch struct {
+// Clock is the clock of one connection. Its methods may be called from any
+// goroutine; Start must be called first, once.
+type Clock struct {
+	nc net.Conn
+
 	read, write atomic.Int64 // when the present waits end; 0 is never
 	armed       atomic.Int64 // when the timer fires; 0 is not armed
 	halved      atomic.Int64 // since when a waiting client has ended its side
@@ -48,22 +57,25 @@ type watch struct {
 	onGone, onIdle func()
 }
 
+// Start sets the connection that the clock is for.
+func (c *Clock) Start(nc net.Conn) { c.nc = nc }
+
 // OnGone sets what is called, from another goroutine, when the client leaves
 // between BeginWait and EndWait. Set it before the first wait.
-func (c *Conn) OnGone(f func()) { c.watch.onGone = f }
+func (c *Clock) OnGone(f func()) { c.onGone = f }
 
 // OnIdle sets what is called, from another goroutine, after the connection was
 // closed because it was parked for too long. Set it before the first Park.
-func (c *Conn) OnIdle(f func()) { c.watch.onIdle = f }
+func (c *Clock) OnIdle(f func()) { c.onIdle = f }
 
 // LimitRead bounds reading: d after now, a wait ends with
 // os.ErrDeadlineExceeded. Zero or less lifts the bound.
-func (c *Conn) LimitRead(now, d time.Duration) { c.setLimit(&c.watch.read, now, d) }
+func (c *Clock) LimitRead(now, d time.Duration) { c.setLimit(&c.read, now, d) }
 
 // LimitWrite bounds writing likewise.
-func (c *Conn) LimitWrite(now, d time.Duration) { c.setLimit(&c.watch.write, now, d) }
+func (c *Clock) LimitWrite(now, d time.Duration) { c.setLimit(&c.write, now, d) }
 
-func (c *Conn) setLimit(limit *atomic.Int64, now, d time.Duration) {
+func (c *Clock) setLimit(limit *atomic.Int64, now, d time.Duration) {
 	if d <= 0 {
 		limit.Store(0)
 		return
@@ -74,40 +86,40 @@ func (c *Conn) setLimit(limit *atomic.Int64, now, d time.Duration) {
 
 // Aborted tells whether a limit has passed or Abort was called since the
 // connection was made or revived.
-func (c *Conn) Aborted() bool { return c.watch.passed.Load() }
+func (c *Clock) Aborted() bool { return c.passed.Load() }
 
 // LimitReadOnce bounds reading like LimitRead, unless it is bounded already. It
 // is for a goroutine that does not read here itself.
-func (c *Conn) LimitReadOnce(now, d time.Duration) {
-	if d > 0 && c.watch.read.CompareAndSwap(0, int64(now+d)) {
+func (c *Clock) LimitReadOnce(now, d time.Duration) {
+	if d > 0 && c.read.CompareAndSwap(0, int64(now+d)) {
 		c.arm(now, now+d)
 	}
 }
 
 // Abort ends every wait on the connection, now and later, until Revive.
-func (c *Conn) Abort() {
-	c.watch.mu.Lock()
-	defer c.watch.mu.Unlock()
-	c.watch.passed.Store(true)
+func (c *Clock) Abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.passed.Store(true)
 	_ = c.nc.SetDeadline(epoch)
 }
 
 // Cut is Abort for a client, and for what it waits for.
-func (c *Conn) Cut() {
+func (c *Clock) Cut() {
 	c.Abort()
-	if c.watch.state.CompareAndSwap(waiting, gone) {
-		c.watch.onGone()
+	if c.state.CompareAndSwap(waiting, gone) {
+		c.onGone()
 	}
 }
 
 // Revive lifts what Abort or a passed limit did, so that the other side can
 // still be told.
-func (c *Conn) Revive() {
-	c.watch.mu.Lock()
-	defer c.watch.mu.Unlock()
-	c.watch.read.Store(0)
-	c.watch.write.Store(0)
-	if c.watch.passed.Swap(false) {
+func (c *Clock) Revive() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.read.Store(0)
+	c.write.Store(0)
+	if c.passed.Swap(false) {
 		_ = c.nc.SetDeadline(time.Time{})
 	}
 }
@@ -115,99 +127,92 @@ func (c *Conn) Revive() {
 // BeginWait says that the client waits for an upstream from now on: should it
 // leave, or end its side for longer than patience, the function given to OnGone
 // is called. Called again, it starts the patience anew.
-func (c *Conn) BeginWait(now, patience time.Duration) {
-	c.watch.halved.Store(0)
-	c.watch.patience.Store(int64(patience))
-	c.watch.state.Store(waiting)
+func (c *Clock) BeginWait(now, patience time.Duration) {
+	c.halved.Store(0)
+	c.patience.Store(int64(patience))
+	c.state.Store(waiting)
 	c.arm(now, now+beat)
 }
 
 // Sending says whether another goroutine reads from the waiting client: then
 // that one learns of the end of its side.
-func (c *Conn) Sending(yes bool) { c.watch.sending.Store(yes) }
+func (c *Clock) Sending(yes bool) { c.sending.Store(yes) }
 
 // EndWait ends that, and tells whether the client is still there.
-func (c *Conn) EndWait() bool { return c.watch.state.CompareAndSwap(waiting, busy) }
+func (c *Clock) EndWait() bool { return c.state.CompareAndSwap(waiting, busy) }
 
 // Park makes the connection idle: it is closed d after now if nobody unparks
 // it, and OnIdle is called.
-func (c *Conn) Park(now, d time.Duration) {
-	c.watch.write.Store(0)
+func (c *Clock) Park(now, d time.Duration) {
+	c.write.Store(0)
 	c.LimitRead(now, d)
-	c.watch.state.Store(idle)
+	c.state.Store(idle)
 }
 
 // Unpark takes the connection back and tells whether it is still open.
-func (c *Conn) Unpark() bool { return c.watch.state.CompareAndSwap(idle, busy) }
+func (c *Clock) Unpark() bool { return c.state.CompareAndSwap(idle, busy) }
 
 // Discard closes the connection if it is parked, and tells so.
-func (c *Conn) Discard() bool {
-	if !c.watch.state.CompareAndSwap(idle, shut) {
+func (c *Clock) Discard() bool {
+	if !c.state.CompareAndSwap(idle, shut) {
 		return false
 	}
-	_ = c.Close()
+	c.Stop()
+	_ = c.nc.Close()
 	return true
 }
 
 // arm makes the timer fire at the given time or before.
-func (c *Conn) arm(now, at time.Duration) {
-	w := &c.watch
-	if a := w.armed.Load(); a != 0 && a <= int64(at) {
+func (c *Clock) arm(now, at time.Duration) {
+	if a := c.armed.Load(); a != 0 && a <= int64(at) {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case w.closed:
+	case c.closed:
 		return
-	case w.timer == nil:
-		w.timer = time.AfterFunc(at-now, c.tick)
+	case c.timer == nil:
+		c.timer = time.AfterFunc(at-now, c.tick)
 	default:
-		w.timer.Reset(at - now)
+		c.timer.Reset(at - now)
 	}
-	w.armed.Store(int64(at))
+	c.armed.Store(int64(at))
 }
 
-// Detach ends the engine's part in a connection that goes on without it: no
-// limit holds any more.
-func (c *Conn) Detach() net.Conn {
-	c.watch.stop()
-	return c.nc
-}
-
-func (w *watch) stop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closed = true
-	if w.timer != nil {
-		w.timer.Stop()
+// Stop stops the clock for good: no limit holds any more.
+func (c *Clock) Stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.timer != nil {
+		c.timer.Stop()
 	}
 }
 
 // tick runs when the timer fires.
-func (c *Conn) tick() {
-	w := &c.watch
+func (c *Clock) tick() {
 	now := Now()
-	w.armed.Store(0)
-	next := earlier(w.read.Load(), w.write.Load())
+	c.armed.Store(0)
+	next := earlier(c.read.Load(), c.write.Load())
 	if next != 0 && next <= int64(now) {
-		if w.state.Load() == idle {
-			if c.Discard() && w.onIdle != nil {
-				w.onIdle()
+		if c.state.Load() == idle {
+			if c.Discard() && c.onIdle != nil {
+				c.onIdle()
 			}
 			return
 		}
 		c.expire(next)
 		next = 0
 	}
-	if w.state.Load() == waiting {
-		if c.left(now) && w.state.CompareAndSwap(waiting, gone) {
-			w.onGone()
+	if c.state.Load() == waiting {
+		if c.left(now) && c.state.CompareAndSwap(waiting, gone) {
+			c.onGone()
 			return
 		}
 		next = earlier(next, int64(now+beat))
 	} else {
-		w.halved.Store(0)
+		c.halved.Store(0)
 	}
 	if next != 0 {
 		c.arm(now, time.Duration(next))
@@ -216,8 +221,8 @@ func (c *Conn) tick() {
 
 // expire ends the waits whose limit has passed, unless the limit was moved
 // while the timer fired.
-func (c *Conn) expire(limit int64) {
-	if earlier(c.watch.read.Load(), c.watch.write.Load()) == limit {
+func (c *Clock) expire(limit int64) {
+	if earlier(c.read.Load(), c.write.Load()) == limit {
 		c.Abort()
 	}
 }
@@ -238,18 +243,18 @@ const (
 
 // left tells whether a waiting client is gone: its connection was reset, or it
 // ended its side some time ago. Bytes that wait unread do not hide that.
-func (c *Conn) left(now time.Duration) bool {
+func (c *Clock) left(now time.Duration) bool {
 	switch tcpState(c.nc) {
 	case tcpClose:
 		return true
 	case tcpCloseWait:
-		if c.watch.sending.Load() {
+		if c.sending.Load() {
 			return false
 		}
-		c.watch.halved.CompareAndSwap(0, int64(now))
-		return int64(now)-c.watch.halved.Load() >= c.watch.patience.Load()
+		c.halved.CompareAndSwap(0, int64(now))
+		return int64(now)-c.halved.Load() >= c.patience.Load()
 	}
-	c.watch.halved.Store(0)
+	c.halved.Store(0)
 	return false
 }
 
