@@ -68,8 +68,8 @@ type Session struct {
 
 	*work // nil between exchanges
 
-	up     *upstream.Conn     // what the client waits for, read by clientGone
-	cancel context.CancelFunc // likewise, while dialling
+	up     atomic.Pointer[upstream.Conn] // in use; the client may wait for it
+	cancel context.CancelFunc            // while the client waits for a dial
 
 	closing bool       // the connection ends after this exchange
 	taken   bool       // the connection belongs to a tunnel now
@@ -127,9 +127,10 @@ func (s *Session) Close() {
 		if s.o.Panicked != nil {
 			s.o.Panicked(r, debug.Stack())
 		}
-		if s.work != nil && s.uploading {
+		if s.work != nil {
 			s.stopUpload()
 		}
+		s.dropUpstream()
 	}
 	s.leaveOrigin()
 	if !s.taken {
@@ -227,8 +228,16 @@ func (s *Session) clientGone() {
 	if s.cancel != nil {
 		s.cancel()
 	}
-	if s.up != nil {
-		s.up.Abort()
+	if up := s.up.Load(); up != nil {
+		up.Abort()
+	}
+}
+
+// dropUpstream closes the connection in use: nothing that follows on it could be
+// trusted.
+func (s *Session) dropUpstream() {
+	if up := s.up.Swap(nil); up != nil {
+		_ = up.Close()
 	}
 }
 

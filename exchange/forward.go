@@ -28,13 +28,14 @@ func (s *Session) Forward(w *Way, path []byte) {
 			s.fail(err)
 			return
 		}
+		s.up.Store(up)
 		s.entry.Tries++
 		s.entry.Endpoint = up.Remote()
 		sent, err := s.attempt(w, up, path, upgrade, reused)
 		if err == nil {
 			return
 		}
-		_ = up.Close()
+		s.dropUpstream()
 		if !reused || s.answered || !s.mayRepeat(err, sent) {
 			s.fail(err)
 			return
@@ -67,7 +68,7 @@ func idempotent(method []byte) bool {
 // connect finds an idle connection or dials, as long as the client waits.
 func (s *Session) connect(w *Way, fresh bool) (*upstream.Conn, bool, error) {
 	if !fresh {
-		if up := s.origin.Take(w.Dialer.Guard); up != nil {
+		if up := s.origin.Take(w.Dialer.Guard, s.freshness()); up != nil {
 			return up, true, nil
 		}
 	}
@@ -79,12 +80,22 @@ func (s *Session) connect(w *Way, fresh bool) (*upstream.Conn, bool, error) {
 	return up, false, err
 }
 
+// freshness is how long a connection may have been idle for this request. An
+// origin closes idle connections after five seconds or more, as a rule; a
+// request that cannot be repeated does not take the chance.
+func (s *Session) freshness() time.Duration {
+	if idempotent(s.req.Method) {
+		return time.Hour
+	}
+	return 3 * time.Second
+}
+
 // dialing runs dial within the dial timeout, and cancels it when the client
 // leaves.
 func (s *Session) dialing(dial func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.DialTimeout)
 	defer cancel()
-	s.cancel, s.up = cancel, nil
+	s.cancel = cancel
 	s.client.BeginWait(clock.Now(), s.patience())
 	err := dial(ctx)
 	if !s.client.EndWait() {
@@ -121,7 +132,7 @@ func (s *Session) attempt(w *Way, up *upstream.Conn, path []byte, upgrade, reuse
 	s.entry.Received = int64(len(body))
 	up.LimitRead(s.began, s.o.ResponseTimeout)
 	up.LimitWrite(s.began, s.o.ResponseTimeout)
-	s.beginWait(up, s.began)
+	s.client.BeginWait(s.began, clock.Patience)
 	sent, err = up.Exchange(out.B, reused, out)
 	if err != nil {
 		return sent, s.endWait(err)
@@ -129,18 +140,11 @@ func (s *Session) attempt(w *Way, up *upstream.Conn, path []byte, upgrade, reuse
 	return true, s.receive(up, upgrade)
 }
 
-// beginWait lets the client wait for an upstream.
-func (s *Session) beginWait(up *upstream.Conn, now time.Duration) {
-	s.cancel, s.up = nil, up
-	s.client.BeginWait(now, clock.Patience)
-}
-
 // endWait ends the client's wait, and says what to make of an error of it.
 func (s *Session) endWait(err error) error {
 	if !s.client.EndWait() {
 		return errClientGone
 	}
-	s.up = nil
 	return err
 }
 
@@ -195,7 +199,7 @@ func (s *Session) respond(up *upstream.Conn, upgrade bool) error {
 	now := clock.Now()
 	s.entry.Wait = now - s.began
 	if s.relayBody(up, now) != nil {
-		_ = up.Close()
+		s.dropUpstream()
 		s.abandon()
 		return nil
 	}
@@ -244,7 +248,7 @@ func (s *Session) relayBody(up *upstream.Conn, now time.Duration) error {
 		chunked: frame == chunked || frame == asIs && s.resp.Chunked,
 		gap:     s.o.IdleTimeout, stall: s.o.BodyTimeout, session: s,
 	}
-	t.client, s.up = s.client, up
+	t.client = s.client
 	up.LimitRead(0, 0)
 	up.LimitWrite(0, 0)
 	err := t.run()
@@ -284,16 +288,17 @@ func (s *Session) conclude(up *upstream.Conn) {
 	if !s.uploading {
 		s.client.SkipBody()
 	} else if !s.endUpload() {
-		_ = up.Close()
+		s.dropUpstream()
 		s.closing = true
 		s.linger()
 		return
 	}
 	if s.resp.Close {
-		_ = up.Close()
-	} else {
-		up.Put(clock.Now())
+		s.dropUpstream()
+		return
 	}
+	s.up.Store(nil)
+	up.Put(clock.Now())
 }
 
 // fail answers for a destination that could not.

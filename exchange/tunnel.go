@@ -83,10 +83,11 @@ func (s *Session) switchProtocols(up *upstream.Conn) error {
 	s.entry.Wait = clock.Now() - s.began
 	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: clock.Now()}
 	if t.flush() != nil {
-		_ = up.Close()
+		s.dropUpstream()
 		s.closing = true
 		return nil
 	}
+	s.up.Store(nil)
 	early := up.TakeBuffered()
 	nc := up.Detach()
 	s.handOver(nc, early)

@@ -30,7 +30,7 @@ func (s *Session) startUpload(w *Way, up *upstream.Conn, path []byte) {
 	}
 	s.uploading = true
 	s.client.Sending(true)
-	s.beginWait(up, s.began)
+	s.client.BeginWait(s.began, clock.Patience)
 	go s.sendBody(up)
 }
 

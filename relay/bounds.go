@@ -80,7 +80,7 @@ func (t *tunnel) silence() (time.Duration, error) {
 // socket has room for minutes of what a slow peer reads, and we none to move.
 func (t *tunnel) trickles() bool {
 	n := 0
-	for _, c := range [...]net.Conn{t.client, t.server} {
+	for _, c := range t.ends() {
 		if s := socket(c); s != nil {
 			n += unsent(s)
 		}
@@ -91,7 +91,7 @@ func (t *tunnel) trickles() bool {
 }
 
 func (t *tunnel) keepAlive() {
-	for _, c := range [...]net.Conn{t.client, t.server} {
+	for _, c := range t.ends() {
 		if s := socket(c); s != nil {
 			_ = s.SetKeepAliveConfig(net.KeepAliveConfig{
 				Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,

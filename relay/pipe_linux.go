@@ -10,15 +10,16 @@ const (
 	sustained  = 2         // full pieces in a row that make a flow worth a pipe
 	smallest   = 8 << 10   // spliced pieces below this are small
 	fewSmall   = 8         // so many of them in a row make a flow not worth one
-	pipeSize   = 256 << 10 // what a pipe is asked to hold
-	pipeLeast  = 64 << 10  // the least that is worth having
-	mostPipes  = 128       // in use and spare
-	sparePipes = 2         // kept though no flow is sustained
+	pipeSize   = 1 << 20   // what a pipe is asked to hold
+	pipeLeast  = 256 << 10 // the least that is worth having
+	mostPipes  = 64        // in use and spare
+	sparePipes = 16        // as many at most, and
+	keptPipes  = 2         // as many though no flow is sustained, are kept for the next
 	ever       = math.MaxInt32
-	fSetPipeSz = 1031 // fcntl commands, absent from package syscall
-)
 
-const spliceFlags = 1 | 2 // SPLICE_F_MOVE, SPLICE_F_NONBLOCK
+	fSetPipeSz  = 1031 // F_SETPIPE_SZ and SPLICE_F_NONBLOCK, absent from package syscall
+	nonblocking = 2
+)
 
 // adapt chooses how to move the next piece, by the size of those before. Up to
 // some KiB the three calls of either way cost the same, and a buffer is the
@@ -52,10 +53,12 @@ func (f *flow) copyFor(n int32) {
 // pickPipe takes a pipe. Where there is none, because descriptors or the
 // memory a user may have in pipes have run out, the flow goes on by copying.
 func (f *flow) pickPipe() bool {
-	if f.pipe == nil {
-		if f.pipe = pipes.take(); f.pipe == nil {
-			f.copyFor(64)
-		}
+	if f.pipe != nil {
+		return true
+	}
+	f.putDown()
+	if f.pipe = pipes.take(); f.pipe == nil {
+		f.copyFor(64)
 	}
 	return f.pipe != nil
 }
@@ -76,7 +79,7 @@ func unfit(err error) bool {
 }
 
 func (p *pipe) fill(fd, most int) (int, error) {
-	n, err := syscall.Splice(fd, nil, p.w, nil, most, spliceFlags)
+	n, err := syscall.Splice(fd, nil, p.w, nil, most, nonblocking)
 	if n > 0 {
 		p.held = int(n)
 	}
@@ -84,7 +87,7 @@ func (p *pipe) fill(fd, most int) (int, error) {
 }
 
 func (p *pipe) drain(fd int) (int, error) {
-	n, err := syscall.Splice(p.r, nil, fd, nil, p.held, spliceFlags)
+	n, err := syscall.Splice(p.r, nil, fd, nil, p.held, nonblocking)
 	if n > 0 {
 		p.held -= int(n)
 	}
@@ -108,10 +111,9 @@ func (p *pipe) close() {
 
 var pipes pipePool
 
-// pipePool keeps spare pipes: as many as there are sustained flows, which may
-// all want one at once, and next to none when there are no such flows. The
-// bound is for unprivileged users, who may have 64 MiB in pipes: beyond that
-// the kernel makes pipes of two pages, which are worse than copying.
+// pipePool keeps pipes for the sustained flows, which may all want one at once.
+// The bound is for unprivileged users, who may have 64 MiB in pipes: beyond
+// that the kernel makes pipes of two pages, which are worse than copying.
 type pipePool struct {
 	sync.Mutex
 	spare []*pipe
@@ -124,12 +126,14 @@ func (p *pipePool) flowed(n int) {
 	p.Lock()
 	defer p.Unlock()
 	p.flows += n
-	for len(p.spare) > max(sparePipes, p.flows) {
+	for len(p.spare) > p.worthKeeping() {
 		last := len(p.spare) - 1
 		p.discard(p.spare[last])
 		p.spare = p.spare[:last]
 	}
 }
+
+func (p *pipePool) worthKeeping() int { return min(max(keptPipes, p.flows), sparePipes) }
 
 func (p *pipePool) take() *pipe {
 	p.Lock()
@@ -152,7 +156,7 @@ func (p *pipePool) take() *pipe {
 func (p *pipePool) put(given *pipe) {
 	p.Lock()
 	defer p.Unlock()
-	if given.held > 0 || len(p.spare) >= max(sparePipes, p.flows) {
+	if given.held > 0 || len(p.spare) >= p.worthKeeping() {
 		p.discard(given)
 		return
 	}
@@ -171,13 +175,11 @@ func makePipe() *pipe {
 		return nil
 	}
 	p := &pipe{r: fds[0], w: fds[1]}
-	size, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(p.w), fSetPipeSz, pipeSize)
-	if errno != 0 {
-		size, _, errno = syscall.Syscall(syscall.SYS_FCNTL, uintptr(p.w), fSetPipeSz+1, 0)
+	for p.size = pipeSize; p.size >= pipeLeast; p.size /= 2 {
+		if _, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(p.w), fSetPipeSz, uintptr(p.size)); errno == 0 {
+			return p
+		}
 	}
-	if p.size = int(size); errno != 0 || p.size < pipeLeast {
-		p.close()
-		return nil
-	}
-	return p
+	p.close()
+	return nil
 }

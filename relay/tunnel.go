@@ -23,18 +23,18 @@ const (
 // tunnel is two connections and the two flows between them. It is kept small:
 // thousands are idle.
 type tunnel struct {
-	set            *Set
-	prev, next     *tunnel // neighbours in set
-	client, server net.Conn
-	up, down       flow // from client to server, and back
-	bounds         Options
-	done           func(Stats, error)
-	start          time.Time
-	stirred        atomic.Int64 // when bytes last moved, ns since start
+	set        *Set
+	prev, next *tunnel // neighbours in set
+	up, down   flow    // from client to server, and back
+	bounds     Options
+	done       func(Stats, error)
+	start      time.Time
+	stirred    atomic.Int64 // when bytes last moved, ns since start
 
 	state   sync.Mutex // guards what follows
 	timer   *time.Timer
 	running int8          // flows that haven't ended
+	half    bool          // an end has been passed on, or is about to be
 	ending  bool          // cause is final, and the flows have been told to end
 	closed  bool          // finish has taken over
 	alive   bool          // keep-alive is on
@@ -46,7 +46,7 @@ type tunnel struct {
 }
 
 func newTunnel(s *Set, client, server net.Conn, o Options, done func(Stats, error)) *tunnel {
-	t := &tunnel{set: s, client: client, server: server, bounds: o, done: done, start: time.Now(), running: 2}
+	t := &tunnel{set: s, bounds: o, done: done, start: time.Now(), running: 2}
 	c, v := readiness(client), readiness(server)
 	t.up.join(server, client, v, c)
 	t.down.join(client, server, c, v)
@@ -57,6 +57,9 @@ func newTunnel(s *Set, client, server net.Conn, o Options, done func(Stats, erro
 	_ = server.SetDeadline(time.Time{})
 	return t
 }
+
+// ends are the client and the server.
+func (t *tunnel) ends() [2]net.Conn { return [2]net.Conn{t.up.src, t.up.dst} }
 
 func (t *tunnel) begin() {
 	t.state.Lock()
@@ -86,14 +89,7 @@ func (t *tunnel) now() time.Duration { return time.Since(t.start) }
 // passEnd tells f.dst that f.src will send no more. An end that can't be told
 // is closed, and the tunnel with it.
 func (t *tunnel) passEnd(f *flow) {
-	t.state.Lock()
-	ending, both := t.ending, t.running == 2
-	t.state.Unlock()
-	if ending || f.err != nil {
-		return
-	}
-	if src := socket(f.src); both && src != nil && vanished(src) {
-		f.err = os.NewSyscallError("read", syscall.ECONNRESET)
+	if !t.endsWell(f) {
 		return
 	}
 	if half, ok := f.dst.(interface{ CloseWrite() error }); ok {
@@ -101,6 +97,24 @@ func (t *tunnel) passEnd(f *flow) {
 		return
 	}
 	t.cut(nil)
+}
+
+// endsWell is true if f came to an end that is to be passed on. The first one
+// may have been a reset: the kernel tells of that once, here to the other flow
+// as it wrote to the same socket, and Read then looks like a good end. A socket
+// that we have half-closed could not be told apart, so this is under the lock.
+func (t *tunnel) endsWell(f *flow) bool {
+	t.state.Lock()
+	defer t.state.Unlock()
+	if f.err != nil || t.ending {
+		return false
+	}
+	if s := socket(f.src); s != nil && !t.half && vanished(s) {
+		f.err = os.NewSyscallError("read", syscall.ECONNRESET)
+		return false
+	}
+	t.half = true
+	return t.running > 1 // else the close that follows says it
 }
 
 // ended is the last act of a flow's goroutine.
@@ -170,8 +184,9 @@ func (t *tunnel) cutLocked(cause error) {
 // wake makes the flows end, by deadlines: closing would wait for them. The timer
 // closes what heeds no deadline.
 func (t *tunnel) wake(deadline time.Time) {
-	_ = guard(func() { _ = t.client.SetDeadline(deadline) })
-	_ = guard(func() { _ = t.server.SetDeadline(deadline) })
+	for _, c := range t.ends() {
+		_ = guard(func() { _ = c.SetDeadline(deadline) })
+	}
 	switch {
 	case t.timer == nil: // not begun
 	case t.running == 0:
@@ -223,7 +238,7 @@ func (t *tunnel) settled() bool {
 // close closes both ends. A tunnel that didn't end in good order doesn't say
 // close_notify, which means that all was sent (RFC 8446 section 6.1).
 func (t *tunnel) close() {
-	for _, c := range [...]net.Conn{t.client, t.server} {
+	for _, c := range t.ends() {
 		if s := socket(c); s != nil && t.cause != nil {
 			if s == t.reset {
 				_ = s.SetLinger(0)

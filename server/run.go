@@ -109,11 +109,36 @@ func (s *Server) accept(l *net.TCPListener, failed chan<- error) {
 		}
 		pause = firstPause
 		s.serving.Add(1)
-		go s.serve(nc)
+		select {
+		case s.ready <- nc:
+		default:
+			go s.work(nc)
+		}
 	}
 }
 
-// serve is the goroutine of a client connection.
+// maxSpare is how many goroutines wait for the next connection: their stacks
+// have grown already, which is most of what a new one costs.
+const maxSpare = 64
+
+// work is the goroutine of a client connection, and then of others.
+func (s *Server) work(nc net.Conn) {
+	for {
+		s.serve(nc)
+		if s.spare.Add(1) > maxSpare {
+			s.spare.Add(-1)
+			return
+		}
+		select {
+		case nc = <-s.ready:
+			s.spare.Add(-1)
+		case <-s.stopped:
+			return
+		}
+	}
+}
+
+// serve answers one client.
 func (s *Server) serve(nc net.Conn) {
 	defer s.serving.Done()
 	c := s.proxy.Accept(nc)
@@ -140,6 +165,7 @@ func (s *Server) drain(hurry context.Context) error {
 		cut = ErrCut
 	}
 	<-served
+	close(s.stopped)
 	s.pool.Close()
 	return cut
 }

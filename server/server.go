@@ -54,6 +54,9 @@ type Server struct {
 	tunnels   relay.Set
 	draining  atomic.Bool
 
+	ready   chan net.Conn // connections for goroutines that wait for one
+	spare   atomic.Int32  // so many of them
+	stopped chan struct{}
 	serving sync.WaitGroup
 	clients struct {
 		sync.Mutex // guards all
@@ -73,7 +76,7 @@ var ErrCut = errors.New("cut at the drain deadline")
 // UsageError says what to change; any other error that something could not be
 // opened.
 func New(conf Forward, log *slog.Logger) (*Server, error) {
-	s := &Server{conf: conf, log: log}
+	s := &Server{conf: conf, log: log, ready: make(chan net.Conn), stopped: make(chan struct{})}
 	s.clients.all = map[*forward.Client]struct{}{}
 	addrs := make([]string, 0, len(conf.Listen))
 	for _, l := range conf.Listen {

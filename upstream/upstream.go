@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"viaduct/clock"
 	"viaduct/wire"
 )
 
@@ -33,6 +34,7 @@ type Conn struct {
 	*wire.Conn
 	remote netip.AddrPort
 	origin *Origin
+	parked time.Duration // when it became idle
 }
 
 // Remote is the address of the other end.
@@ -73,11 +75,13 @@ func (o *Origin) take() *Conn {
 	}
 }
 
-// put keeps an idle connection, or closes it when there are too many.
-func (o *Origin) put(c *Conn, now, d time.Duration) {
+// put keeps a connection that has been idle since then, or closes it when there
+// are too many.
+func (o *Origin) put(c *Conn, since time.Duration) {
 	o.refs.Add(1)
 	if o.pool.idle.Add(1) <= o.pool.options.MaxIdle {
-		c.Park(now, d)
+		c.parked = since
+		c.Park(since, o.pool.options.IdleTimeout)
 		if o.idle.Put(c) {
 			return
 		}
@@ -99,12 +103,19 @@ func (o *Origin) Release() {
 	}
 }
 
-// Take returns an idle connection that the guard still lets pass, or nil. The
-// other side may have closed it meanwhile.
-func (o *Origin) Take(g Guard) *Conn {
+// Take returns a connection that has been idle for no longer than most, and
+// that the guard still lets pass, or nil. The other side may have closed it
+// meanwhile.
+func (o *Origin) Take(g Guard, most time.Duration) *Conn {
 	for {
 		c := o.take()
-		if c == nil || g.Check(c.remote) == nil {
+		switch {
+		case c == nil:
+			return nil
+		case clock.Now()-c.parked > most:
+			o.put(c, c.parked)
+			return nil // the others have been idle for longer
+		case g.Check(c.remote) == nil:
 			return c
 		}
 		_ = c.Close()
@@ -144,5 +155,5 @@ func (c *Conn) Put(now time.Duration) {
 		_ = c.Close()
 		return
 	}
-	c.origin.put(c, now, c.origin.pool.options.IdleTimeout)
+	c.origin.put(c, now)
 }

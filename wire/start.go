@@ -10,6 +10,7 @@ import (
 // serves a bad request and, as the operator's cause, a bad answer.
 var (
 	errBareLF      = fault.Bad(400, "A line of the message head does not end in CR LF.")
+	errEmptyLine   = fault.Bad(400, "An empty line stands where a request should begin.")
 	errStartLine   = fault.Bad(400, "The request line is not valid.")
 	errVersion     = fault.Bad(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
 	errLongLine    = fault.Bad(414, "The request line is too long.")
@@ -31,8 +32,12 @@ var (
 )
 
 // parseRequestLine parses "method SP target SP version" (RFC 9112 section 3).
-// The target is only looked at for bytes that can stand in none.
+// The target is only looked at for bytes that can stand in none. An empty line
+// has an error of its own: one may come before a request.
 func parseRequestLine(h *Head, line []byte) *fault.Error {
+	if len(line) == 0 {
+		return errEmptyLine
+	}
 	i := bytes.IndexByte(line, ' ')
 	if i <= 0 || !all(line[:i], isToken) {
 		return errStartLine
@@ -98,6 +103,7 @@ func (h *Head) finishRequest() *fault.Error {
 	if (h.Chunked || h.Length > 0) && string(h.Method) == "CONNECT" {
 		return errTunnelBody // RFC 9110 section 9.3.6: what follows is the tunnel's
 	}
+	h.Expect = h.Expect && h.Minor == 1 // RFC 9110 section 10.1.1
 	return nil
 }
 
