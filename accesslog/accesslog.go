@@ -159,13 +159,13 @@ func appendText(b []byte, key, value string) []byte {
 		return b
 	}
 	b = append(b, key...)
-	return append(append(b, value...), '"')
+	return append(appendEscaped(b, value), '"')
 }
 
 // appendSeconds writes seconds with six digits behind the point.
 func appendSeconds(b []byte, key string, d time.Duration) []byte {
 	b = append(b, key...)
-	micros := d.Microseconds()
+	micros := max(d, 0).Microseconds()
 	b = strconv.AppendInt(b, micros/1e6, 10)
 	b = append(b, '.')
 	for unit := int64(1e5); unit > 0; unit /= 10 {
@@ -174,11 +174,13 @@ func appendSeconds(b []byte, key string, d time.Duration) []byte {
 	return b
 }
 
-// appendEscaped writes what a client sent so that no byte of it can end the
-// string or the line. Bytes that are not ASCII are written as Latin-1.
-func appendEscaped(b, s []byte) []byte {
+// appendEscaped writes what a client sent, or an operator named, so that no
+// byte of it can end the string or the line. Bytes that are not ASCII are
+// written as Latin-1.
+func appendEscaped[T ~string | ~[]byte](b []byte, s T) []byte {
 	const hex = "0123456789abcdef"
-	for _, c := range s {
+	for i := range len(s) {
+		c := s[i]
 		if c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
 			b = append(b, c)
 			continue

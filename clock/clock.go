@@ -38,7 +38,7 @@ const beat = time.Second
 const Patience = 4 * time.Second
 
 // Clock is the clock of one connection. Its methods may be called from any
-// goroutine; Start must be called first, once.
+// goroutine; Start must be called first.
 type Clock struct {
 	nc net.Conn
 
@@ -57,8 +57,19 @@ type Clock struct {
 	onGone, onIdle func()
 }
 
-// Start sets the connection that the clock is for.
-func (c *Clock) Start(nc net.Conn) { c.nc = nc }
+// Start sets the connection that the clock is for. A clock that Stop has
+// released may be started again, for another one.
+func (c *Clock) Start(nc net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nc, c.closed = nc, false
+	for _, n := range []*atomic.Int64{&c.read, &c.write, &c.armed, &c.halved, &c.patience} {
+		n.Store(0)
+	}
+	c.sending.Store(false)
+	c.passed.Store(false)
+	c.state.Store(busy)
+}
 
 // OnGone sets what is called, from another goroutine, when the client leaves
 // between BeginWait and EndWait. Set it before the first wait.
@@ -180,14 +191,13 @@ func (c *Clock) arm(now, at time.Duration) {
 	c.armed.Store(int64(at))
 }
 
-// Stop stops the clock for good: no limit holds any more.
-func (c *Clock) Stop() {
+// Stop stops the clock: no limit holds any more. It tells whether the clock is
+// released: its timer neither fires nor is still at work.
+func (c *Clock) Stop() (released bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	if c.timer != nil {
-		c.timer.Stop()
-	}
+	return c.timer == nil || c.timer.Stop()
 }
 
 // tick runs when the timer fires.

@@ -71,9 +71,11 @@ type Session struct {
 	up     atomic.Pointer[upstream.Conn] // in use; the client may wait for it
 	cancel context.CancelFunc            // while the client waits for a dial
 
-	closing bool       // the connection ends after this exchange
-	taken   bool       // the connection belongs to a tunnel now
-	upload  chan error // brings the end of an upload; made by the first
+	closing  bool       // the connection ends after this exchange
+	taken    bool       // the connection belongs to a tunnel now
+	broken   bool       // by a panic
+	released bool       // nothing of it is at work any more
+	upload   chan error // brings the end of an upload; made by the first
 }
 
 // work is what a session needs only while an exchange lasts.
@@ -96,6 +98,13 @@ func Open(nc net.Conn, o *Options) *Session {
 	s := &Session{o: o, client: wire.New(nc, o.MaxHeader), remote: addrPort(nc.RemoteAddr())}
 	s.client.OnGone(s.clientGone)
 	return s
+}
+
+// Reopen serves another client with a session whose Close has released it.
+func (s *Session) Reopen(nc net.Conn) {
+	s.client.Reset(nc)
+	s.remote = addrPort(nc.RemoteAddr())
+	s.closing, s.taken = false, false
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
@@ -123,6 +132,7 @@ func (s *Session) Cut() { s.client.Cut() }
 // deferred by the goroutine that serves the session, and recovers its panics.
 func (s *Session) Close() {
 	if r := recover(); r != nil {
+		s.broken = true
 		s.closing = true
 		if s.o.Panicked != nil {
 			s.o.Panicked(r, debug.Stack())
@@ -133,11 +143,17 @@ func (s *Session) Close() {
 		s.dropUpstream()
 	}
 	s.leaveOrigin()
-	if !s.taken {
-		s.client.Drop()
-		_ = s.client.Close()
+	if s.taken {
+		return
 	}
+	s.client.Drop()
+	nc, released := s.client.Detach()
+	s.released = released && !s.broken
+	_ = nc.Close()
 }
+
+// Released tells whether Reopen may follow Close.
+func (s *Session) Released() bool { return s.released }
 
 // Next ends the last exchange and reads the next request, which the caller then
 // answers. It returns false when the connection is done; what was wrong with

@@ -89,7 +89,7 @@ func (s *Session) switchProtocols(up *upstream.Conn) error {
 	}
 	s.up.Store(nil)
 	early := up.TakeBuffered()
-	nc := up.Detach()
+	nc, _ := up.Detach()
 	s.handOver(nc, early)
 	up.Release()
 	return nil
@@ -99,7 +99,8 @@ func (s *Session) switchProtocols(up *upstream.Conn) error {
 // what either has sent already. The line in the log is written at the end.
 func (s *Session) handOver(server net.Conn, early []byte) {
 	s.taken = true
-	client := s.client.Detach()
+	client, released := s.client.Detach()
+	s.released = released
 	s.o.Tunnels.Go(client, server, s.client.TakeBuffered(), early, s.o.Tunnel, s.logTunnel())
 	s.client.Release()
 }

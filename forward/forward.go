@@ -94,9 +94,14 @@ type Client struct {
 	targets hop.Parser
 }
 
-// Accept takes over a connection. Serve must follow.
-func (p *Proxy) Accept(nc net.Conn) *Client {
-	return &Client{Session: exchange.Open(nc, p.o.Exchange), proxy: p}
+// Accept takes over a connection. Serve must follow. old, if not nil, is a
+// client that has been served; it may be used again.
+func (p *Proxy) Accept(nc net.Conn, old *Client) *Client {
+	if old == nil || old.proxy != p || !old.Released() {
+		return &Client{Session: exchange.Open(nc, p.o.Exchange), proxy: p}
+	}
+	old.Reopen(nc)
+	return old
 }
 
 // Serve answers the client's requests until its connection is done or belongs

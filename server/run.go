@@ -123,8 +123,9 @@ const maxSpare = 64
 
 // work is the goroutine of a client connection, and then of others.
 func (s *Server) work(nc net.Conn) {
+	var c *forward.Client
 	for {
-		s.serve(nc)
+		c = s.serve(nc, c)
 		if s.spare.Add(1) > maxSpare {
 			s.spare.Add(-1)
 			return
@@ -138,10 +139,11 @@ func (s *Server) work(nc net.Conn) {
 	}
 }
 
-// serve answers one client.
-func (s *Server) serve(nc net.Conn) {
+// serve answers one client. What the goroutine needed for the one before, it
+// may use again.
+func (s *Server) serve(nc net.Conn, old *forward.Client) *forward.Client {
 	defer s.serving.Done()
-	c := s.proxy.Accept(nc)
+	c := s.proxy.Accept(nc, old)
 	s.clients.Lock()
 	s.clients.all[c] = struct{}{}
 	s.clients.Unlock()
@@ -149,6 +151,7 @@ func (s *Server) serve(nc net.Conn) {
 	s.clients.Lock()
 	delete(s.clients.all, c)
 	s.clients.Unlock()
+	return c
 }
 
 // drain ends what is under way, within the drain timeout.

@@ -35,6 +35,7 @@ type Conn struct {
 	remote netip.AddrPort
 	origin *Origin
 	parked time.Duration // when it became idle
+	ended  atomic.Bool   // closed while idle
 }
 
 // Remote is the address of the other end.
@@ -48,9 +49,8 @@ func (c *Conn) Close() error {
 
 // onIdle runs when the connection was idle for too long, and is closed.
 func (c *Conn) onIdle() {
-	if c.origin.idle.Remove(c) {
-		c.origin.forget()
-	}
+	c.ended.Store(true)
+	c.origin.remove(c)
 }
 
 // Origin holds the idle connections to one destination.
@@ -69,9 +69,14 @@ func (o *Origin) take() *Conn {
 			return nil
 		}
 		o.forget()
-		if c.Unpark() {
+		c.LimitRead(0, 0) // its idle time must not end the exchange
+		if !c.Unpark() {
+			continue
+		}
+		if !c.Aborted() {
 			return c
 		}
+		_ = c.Close()
 	}
 }
 
@@ -83,11 +88,21 @@ func (o *Origin) put(c *Conn, since time.Duration) {
 		c.parked = since
 		c.Park(since, o.pool.options.IdleTimeout)
 		if o.idle.Put(c) {
+			if c.ended.Load() { // before it was there to be removed
+				o.remove(c)
+			}
 			return
 		}
 	}
 	o.forget()
 	_ = c.Close()
+}
+
+// remove takes out a connection that was closed while idle.
+func (o *Origin) remove(c *Conn) {
+	if o.idle.Remove(c) {
+		o.forget()
+	}
 }
 
 // forget counts an idle connection out.

@@ -130,9 +130,7 @@ func (c *Conn) NextBody() ([]byte, error) {
 	case b.framing == byChunks:
 		return c.nextChunked()
 	case b.framing == byClose:
-		p := c.in.B[c.r:c.w]
-		c.r = c.w
-		return nonEmpty(p), nil
+		return nonEmpty(c.TakeBuffered()), nil
 	}
 	return c.take(), nil
 }

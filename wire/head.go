@@ -119,16 +119,11 @@ func (h *Head) parse(b []byte, start startLine) (whole bool, err *fault.Error) {
 		line := b[h.pos : end-1]
 		h.pos, h.scan = end+1, end+1
 		switch {
-		case h.line == 0 && len(line) == 0:
-			// RFC 9112 section 2.2: one empty line before a request is a
-			// relic of old clients.
-			if h.pos > 2 {
-				return false, errStartLine
-			}
-			continue
 		case h.line == 0:
 			h.head = len(line)
-			err = start(h, line)
+			if err = start(h, line); err == errEmptyLine && h.pos == len("\r\n") {
+				continue // RFC 9112 section 2.2: a relic of old clients
+			}
 		case len(line) == 0:
 			return true, nil
 		default:

@@ -53,15 +53,24 @@ var ErrStale = errors.New("idle connection is stale")
 
 // New takes over nc. Heads larger than maxHead bytes are refused.
 func New(nc net.Conn, maxHead int) *Conn {
-	c := &Conn{nc: nc, limit: maxHead}
-	c.Start(nc)
+	c := &Conn{limit: maxHead}
 	c.readable = c.onReadable
+	c.Reset(nc)
+	return c
+}
+
+// Reset makes c the connection nc, if Close or Detach has released it from the
+// one before: what a new client costs is mostly what it makes the garbage
+// collector do.
+func (c *Conn) Reset(nc net.Conn) {
+	c.nc, c.raw = nc, nil
+	c.used, c.body = false, body{}
+	c.Start(nc)
 	if s, ok := nc.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			c.raw = raw
 		}
 	}
-	return c
 }
 
 // NetConn is the connection underneath, unwrapped, for who takes it over.
@@ -111,10 +120,11 @@ func (c *Conn) Close() error {
 	return c.nc.Close()
 }
 
-// Detach ends the engine's part in a connection that goes on without it.
-func (c *Conn) Detach() net.Conn {
-	c.Stop()
-	return c.nc
+// Detach ends the engine's part in a connection that goes on without it, and
+// tells whether c is released.
+func (c *Conn) Detach() (nc net.Conn, released bool) {
+	released = c.Stop()
+	return c.nc, released
 }
 
 // Write writes all of p, waiting as long as the limit allows.
@@ -182,7 +192,12 @@ func (c *Conn) wait() error {
 // readiness. While it waits with nothing read, it holds no buffer.
 func (c *Conn) onReadable(fd uintptr) bool {
 	if c.op.out != nil {
-		return c.send(int(fd))
+		if !c.send(int(fd)) {
+			return true
+		}
+		if c.op.peek {
+			return false // no read is wasted: nothing was there a moment ago
+		}
 	}
 	if c.in == nil {
 		c.in = NewBuffer()
@@ -210,13 +225,13 @@ func (c *Conn) onReadable(fd uintptr) bool {
 	}
 }
 
-// send is the first half of Exchange. The wait was begun before it, so that an
-// answer that comes at once is not missed, and no read is wasted to find that
-// none is there yet.
+// send is the first half of Exchange, and tells whether that went well. The
+// wait was begun before it, so that an answer that comes at once is not missed.
+// What came before the wait is not told of again: peek looks for it, or a read.
 func (c *Conn) send(fd int) bool {
 	if c.op.peek && !quiet(fd) {
 		c.op.err = ErrStale
-		return true
+		return false
 	}
 	c.op.sent = true
 	_, c.op.err = c.nc.Write(c.op.out)
@@ -225,7 +240,7 @@ func (c *Conn) send(fd int) bool {
 		c.op.free.Free()
 		c.op.free = nil
 	}
-	return c.op.err != nil
+	return c.op.err == nil
 }
 
 // quiet tells whether a socket is open with nothing to read.
