@@ -50,19 +50,20 @@ type Clock struct {
 	state       atomic.Int32
 	passed      atomic.Bool // a limit has passed, or Abort was called
 
-	mu     sync.Mutex // guards timer, closed and the deadlines of the connection
-	timer  *time.Timer
-	closed bool
+	mu       sync.Mutex // guards what follows, and the deadlines of the connection
+	timer    *time.Timer
+	closed   bool
+	released bool
 
 	onGone, onIdle func()
 }
 
-// Start sets the connection that the clock is for. A clock that Stop has
-// released may be started again, for another one.
+// Start sets the connection that the clock is for. A clock that is released may
+// be started again, for another one.
 func (c *Clock) Start(nc net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.nc, c.closed = nc, false
+	c.nc, c.closed, c.released = nc, false, false
 	for _, n := range []*atomic.Int64{&c.read, &c.write, &c.armed, &c.halved, &c.patience} {
 		n.Store(0)
 	}
@@ -92,7 +93,7 @@ func (c *Clock) setLimit(limit *atomic.Int64, now, d time.Duration) {
 		return
 	}
 	limit.Store(int64(now + d))
-	c.arm(now, now+d)
+	c.arm(now + d)
 }
 
 // Aborted tells whether a limit has passed or Abort was called since the
@@ -103,7 +104,7 @@ func (c *Clock) Aborted() bool { return c.passed.Load() }
 // is for a goroutine that does not read here itself.
 func (c *Clock) LimitReadOnce(now, d time.Duration) {
 	if d > 0 && c.read.CompareAndSwap(0, int64(now+d)) {
-		c.arm(now, now+d)
+		c.arm(now + d)
 	}
 }
 
@@ -118,9 +119,7 @@ func (c *Clock) Abort() {
 // Cut is Abort for a client, and for what it waits for.
 func (c *Clock) Cut() {
 	c.Abort()
-	if c.state.CompareAndSwap(waiting, gone) {
-		c.onGone()
-	}
+	c.leave()
 }
 
 // Revive lifts what Abort or a passed limit did, so that the other side can
@@ -142,7 +141,18 @@ func (c *Clock) BeginWait(now, patience time.Duration) {
 	c.halved.Store(0)
 	c.patience.Store(int64(patience))
 	c.state.Store(waiting)
-	c.arm(now, now+beat)
+	if c.passed.Load() {
+		c.leave() // cut between two waits
+		return
+	}
+	c.arm(now + beat)
+}
+
+// leave tells of a waiting client that it is gone.
+func (c *Clock) leave() {
+	if c.state.CompareAndSwap(waiting, gone) {
+		c.onGone()
+	}
 }
 
 // Sending says whether another goroutine reads from the waiting client: then
@@ -174,30 +184,40 @@ func (c *Clock) Discard() bool {
 }
 
 // arm makes the timer fire at the given time or before.
-func (c *Clock) arm(now, at time.Duration) {
+func (c *Clock) arm(at time.Duration) {
 	if a := c.armed.Load(); a != 0 && a <= int64(at) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	after := at - Now() // at was counted from a time that may be long past
 	switch {
 	case c.closed:
 		return
 	case c.timer == nil:
-		c.timer = time.AfterFunc(at-now, c.tick)
+		c.timer = time.AfterFunc(after, c.tick)
 	default:
-		c.timer.Reset(at - now)
+		c.timer.Reset(after)
 	}
 	c.armed.Store(int64(at))
 }
 
-// Stop stops the clock: no limit holds any more. It tells whether the clock is
-// released: its timer neither fires nor is still at work.
-func (c *Clock) Stop() (released bool) {
+// Released tells whether Stop was called, and the timer neither fires nor is
+// still at work: then the clock may be started again.
+func (c *Clock) Released() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed = true
-	return c.timer == nil || c.timer.Stop()
+	return c.released
+}
+
+// Stop stops the clock: no limit holds any more.
+func (c *Clock) Stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.closed = true
+		c.released = c.timer == nil || c.timer.Stop()
+	}
 }
 
 // tick runs when the timer fires.
@@ -216,8 +236,8 @@ func (c *Clock) tick() {
 		next = 0
 	}
 	if c.state.Load() == waiting {
-		if c.left(now) && c.state.CompareAndSwap(waiting, gone) {
-			c.onGone()
+		if c.left(now) {
+			c.leave()
 			return
 		}
 		next = earlier(next, int64(now+beat))
@@ -225,7 +245,7 @@ func (c *Clock) tick() {
 		c.halved.Store(0)
 	}
 	if next != 0 {
-		c.arm(now, time.Duration(next))
+		c.arm(time.Duration(next))
 	}
 }
 

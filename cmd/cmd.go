@@ -50,13 +50,14 @@ func Main(args []string, out, errOut io.Writer) int {
 // exitCode tells the mistake, and what the program ends with.
 func exitCode(err error, errOut io.Writer) int {
 	var usage server.UsageError
+	var topic cli.ExitCoder // of the library's help command
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, server.ErrCut):
 		fmt.Fprintln(errOut, "viaduct:", err)
 		return exitForced
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &topic):
 		fmt.Fprintln(errOut, "viaduct:", err)
 		return exitUsage
 	}
@@ -66,21 +67,18 @@ func exitCode(err error, errOut io.Writer) int {
 
 // usageError makes the library's error one of ours, with its suggestion.
 func usageError(c *cli.Context, err error, _ bool) error {
-	text := err.Error()
-	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		text = "unknown flag --" + strings.TrimPrefix(name, "-")
-		if s := suggestFlag(c.Command, strings.TrimPrefix(name, "-")); s != "" {
-			text += ": did you mean " + s + "?"
-		}
+	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
+		return unknownFlag(c.Command.Flags, strings.TrimPrefix(name, "-"))
 	}
-	return server.UsageError(text)
+	return server.UsageError(err.Error())
 }
 
-func suggestFlag(c *cli.Command, name string) string {
-	if c == nil {
-		return ""
+func unknownFlag(flags []cli.Flag, name string) error {
+	text := "unknown flag --" + name
+	if s := cli.SuggestFlag(flags, name, false); s != "" {
+		text += ": did you mean " + s + "?"
 	}
-	return cli.SuggestFlag(c.Flags, name, false)
+	return server.UsageError(text)
 }
 
 func noCommand(c *cli.Context) error {
@@ -88,8 +86,8 @@ func noCommand(c *cli.Context) error {
 		return cli.ShowAppHelp(c)
 	}
 	text := fmt.Sprintf("unknown command %q", c.Args().First())
-	if s := cli.SuggestCommand(c.App.Commands, c.Args().First()); s != "" {
-		text += fmt.Sprintf(": did you mean %q?", s)
+	if s, ok := strings.CutPrefix(cli.SuggestCommand(c.App.Commands, c.Args().First()), "Did you mean "); ok && s != `""?` {
+		text += ": did you mean " + s
 	}
 	return server.UsageError(text)
 }
@@ -98,11 +96,13 @@ func noCommand(c *cli.Context) error {
 // its arguments. The library wants them between the command and its arguments.
 func arrange(args []string, commands []*cli.Command) ([]string, error) {
 	known := map[string]cli.Flag{}
+	var all []cli.Flag
 	for _, c := range commands {
-		for _, f := range c.Flags {
-			for _, n := range f.Names() {
-				known[n] = f
-			}
+		all = append(all, c.Flags...)
+	}
+	for _, f := range append(all, cli.HelpFlag) {
+		for _, n := range f.Names() {
+			known[n] = f
 		}
 	}
 	var flags, words []string
@@ -118,7 +118,11 @@ func arrange(args []string, commands []*cli.Command) ([]string, error) {
 		}
 		flags = append(flags, rest[i])
 		name, _, joined := strings.Cut(strings.TrimLeft(rest[i], "-"), "=")
-		if f, ok := known[name]; ok && !joined && takesValue(f) && i+1 < len(rest) {
+		f, ok := known[name]
+		if !ok {
+			return nil, unknownFlag(all, name)
+		}
+		if !joined && takesValue(f) && i+1 < len(rest) {
 			i++
 			flags = append(flags, rest[i])
 		}

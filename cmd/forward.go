@@ -89,6 +89,7 @@ func runForward(c *cli.Context, errOut io.Writer) error {
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer close(signals) // ends obey
 	defer signal.Stop(signals)
 	ctx, stop := context.WithCancel(c.Context)
 	hurry, cut := context.WithCancel(c.Context)
@@ -119,7 +120,10 @@ func forwardConf(c *cli.Context) (server.Forward, error) {
 		DrainTimeout: c.Duration("drain-timeout"), DrainGrace: c.Duration("drain-grace"),
 	}
 	for _, b := range bounds {
-		if d := c.Duration(b.name); d < 0 || d == 0 && b.value != 0 {
+		switch d := c.Duration(b.name); {
+		case d < 0 && b.value == 0:
+			return conf, server.UsageError(fmt.Sprintf("--%s %s: give a time of zero or more, such as 5s", b.name, d))
+		case d <= 0 && b.value != 0:
 			return conf, server.UsageError(fmt.Sprintf("--%s %s: every wait is bounded; give a time above zero, such as %s", b.name, d, b.value))
 		}
 	}
@@ -169,7 +173,7 @@ func parseSize(flag, s string) (int, error) {
 			continue
 		}
 		n, err := strconv.Atoi(strings.TrimSpace(number))
-		if err == nil && n >= 0 && n*u.factor >= minHeader && n*u.factor <= maxHeader {
+		if err == nil && n >= 0 && n <= maxHeader && n*u.factor >= minHeader && n*u.factor <= maxHeader {
 			return n * u.factor, nil
 		}
 		break

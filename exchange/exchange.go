@@ -71,11 +71,10 @@ type Session struct {
 	up     atomic.Pointer[upstream.Conn] // in use; the client may wait for it
 	cancel context.CancelFunc            // while the client waits for a dial
 
-	closing  bool       // the connection ends after this exchange
-	taken    bool       // the connection belongs to a tunnel now
-	broken   bool       // by a panic
-	released bool       // nothing of it is at work any more
-	upload   chan error // brings the end of an upload; made by the first
+	closing bool       // the connection ends after this exchange
+	taken   bool       // the connection belongs to a tunnel now
+	broken  bool       // by a panic
+	upload  chan error // brings the end of an upload; made by the first
 }
 
 // work is what a session needs only while an exchange lasts.
@@ -88,7 +87,7 @@ type work struct {
 	uploading bool
 	uploadErr error // of the client's side, when the upload ended by itself
 	continued bool  // 100 (Continue) was passed on
-	answered  bool  // the head of the final answer has been sent, or tried to
+	heard     bool  // the origin has said something
 }
 
 var works = sync.Pool{New: func() any { return new(work) }}
@@ -147,13 +146,11 @@ func (s *Session) Close() {
 		return
 	}
 	s.client.Drop()
-	nc, released := s.client.Detach()
-	s.released = released && !s.broken
-	_ = nc.Close()
+	_ = s.client.Close()
 }
 
 // Released tells whether Reopen may follow Close.
-func (s *Session) Released() bool { return s.released }
+func (s *Session) Released() bool { return s.client.Released() && !s.broken }
 
 // Next ends the last exchange and reads the next request, which the caller then
 // answers. It returns false when the connection is done; what was wrong with
@@ -192,7 +189,7 @@ func (s *Session) Next() bool {
 func (w *work) release() {
 	w.entry = accesslog.Entry{}
 	w.sending, w.answering = stream{}, stream{}
-	w.uploading, w.uploadErr, w.continued, w.answered = false, nil, false, false
+	w.uploading, w.uploadErr, w.continued, w.heard = false, nil, false, false
 	works.Put(w)
 }
 
@@ -207,9 +204,10 @@ func (s *Session) begin() {
 	}
 }
 
-// end logs the exchange.
+// end logs the exchange, unless it has become a tunnel, which is logged when
+// that ends.
 func (s *Session) end() {
-	if s.o.Log == nil {
+	if s.o.Log == nil || s.taken {
 		return
 	}
 	s.entry.Total = clock.Now() - s.began

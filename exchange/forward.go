@@ -36,7 +36,7 @@ func (s *Session) Forward(w *Way, path []byte) {
 			return
 		}
 		s.dropUpstream()
-		if !reused || s.answered || !s.mayRepeat(err, sent) {
+		if !reused || s.heard || !s.mayRepeat(err, sent) {
 			s.fail(err)
 			return
 		}
@@ -51,7 +51,10 @@ func (s *Session) mayRepeat(err error, sent bool) bool {
 	if errors.Is(err, wire.ErrStale) {
 		return true
 	}
-	if _, whole := s.client.WholeBody(); !whole || s.uploading {
+	if s.uploading { // the body is in other hands, and not to be looked at
+		return false
+	}
+	if _, whole := s.client.WholeBody(); !whole {
 		return false
 	}
 	return isEnd(err) && (!sent || idempotent(s.req.Method))
@@ -72,12 +75,28 @@ func (s *Session) connect(w *Way, fresh bool) (*upstream.Conn, bool, error) {
 			return up, true, nil
 		}
 	}
+	limit := s.o.DialTimeout
+	if left := s.timeLeft(clock.Now()); left > 0 {
+		limit = min(limit, left)
+	}
 	var up *upstream.Conn
-	err := s.dialing(func(ctx context.Context) (err error) {
+	err := s.dialing(limit, func(ctx context.Context) (err error) {
 		up, err = s.origin.Dial(ctx, w.Dialer)
 		return err
 	})
+	if err != nil && up != nil { // the client left as the dial succeeded
+		_ = up.Close()
+	}
 	return up, false, err
+}
+
+// timeLeft is what is left of the response timeout, which all tries share. Zero
+// is no bound.
+func (s *Session) timeLeft(now time.Duration) time.Duration {
+	if s.o.ResponseTimeout == 0 {
+		return 0
+	}
+	return max(s.began+s.o.ResponseTimeout-now, 1)
 }
 
 // freshness is how long a connection may have been idle for this request. An
@@ -90,10 +109,9 @@ func (s *Session) freshness() time.Duration {
 	return 3 * time.Second
 }
 
-// dialing runs dial within the dial timeout, and cancels it when the client
-// leaves.
-func (s *Session) dialing(dial func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.o.DialTimeout)
+// dialing runs dial within the limit, and cancels it when the client leaves.
+func (s *Session) dialing(limit time.Duration, dial func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	s.cancel = cancel
 	s.client.BeginWait(clock.Now(), s.patience())
@@ -118,25 +136,31 @@ func (s *Session) patience() time.Duration {
 // returns nil when the client has been served, however that ended, and whether
 // the request, or a part of it, was sent.
 func (s *Session) attempt(w *Way, up *upstream.Conn, path []byte, upgrade, reused bool) (sent bool, err error) {
+	now := s.began
+	if !reused {
+		now = clock.Now() // the dial took its time
+	}
 	body, whole := s.client.WholeBody()
 	if !whole {
 		if reused && !up.Clean() {
 			return false, wire.ErrStale
 		}
-		s.startUpload(w, up, path)
+		s.startUpload(w, up, path, now)
 		return true, s.receive(up, upgrade)
 	}
 	out := wire.NewBuffer()
 	out.B = s.appendRequest(out.B, w, path, upgrade)
 	out.B = append(out.B, body...)
 	s.entry.Received = int64(len(body))
-	up.LimitRead(s.began, s.o.ResponseTimeout)
-	up.LimitWrite(s.began, s.o.ResponseTimeout)
-	s.client.BeginWait(s.began, clock.Patience)
+	left := s.timeLeft(now)
+	up.LimitRead(now, left)
+	up.LimitWrite(now, left)
+	s.client.BeginWait(now, clock.Patience)
 	sent, err = up.Exchange(out.B, reused, out)
 	if err != nil {
 		return sent, s.endWait(err)
 	}
+	s.heard = true
 	return true, s.receive(up, upgrade)
 }
 
@@ -235,12 +259,11 @@ func (s *Session) framing() framing {
 // relayBody sends the final answer, head and body.
 func (s *Session) relayBody(up *upstream.Conn, now time.Duration) error {
 	frame := s.framing()
-	if s.o.Draining.Load() {
+	if s.o.Draining.Load() || s.uploading && len(s.upload) == 0 && s.refusesBody() {
 		s.closing = true
 	}
 	out := wire.NewBuffer()
 	out.B = s.appendResponse(out.B, frame)
-	s.answered = true
 	s.entry.Status = s.resp.Status
 	t := &s.answering
 	*t = stream{

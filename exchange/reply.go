@@ -65,6 +65,9 @@ func (s *Session) refuse(err *fault.Error, rule string) {
 }
 
 func (s *Session) reply(r *reply) {
+	if _, whole := s.client.WholeBody(); whole {
+		s.client.SkipBody()
+	}
 	if !s.client.BodyDone() || s.isConnect() || s.o.Draining.Load() {
 		s.closing = true
 	}

@@ -23,11 +23,14 @@ var established = []byte("HTTP/1.1 200 Connection established\r\n\r\n")
 func (s *Session) Tunnel(w *Way) {
 	var nc *net.TCPConn
 	s.entry.Rule, s.entry.Tries = w.Rule, 1
-	err := s.dialing(func(ctx context.Context) (err error) {
+	err := s.dialing(s.o.DialTimeout, func(ctx context.Context) (err error) {
 		nc, err = w.Dialer.Connect(ctx, w.To)
 		return err
 	})
 	if err != nil {
+		if nc != nil { // the client left as the dial succeeded
+			_ = nc.Close()
+		}
 		s.fail(err)
 		s.end()
 		return
@@ -78,7 +81,6 @@ func (s *Session) switchProtocols(up *upstream.Conn) error {
 	out := wire.NewBuffer()
 	defer out.Free()
 	out.B = s.appendResponse(out.B, bare)
-	s.answered = true
 	s.entry.Status = 101
 	s.entry.Wait = clock.Now() - s.began
 	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: clock.Now()}
@@ -89,7 +91,7 @@ func (s *Session) switchProtocols(up *upstream.Conn) error {
 	}
 	s.up.Store(nil)
 	early := up.TakeBuffered()
-	nc, _ := up.Detach()
+	nc := up.Detach()
 	s.handOver(nc, early)
 	up.Release()
 	return nil
@@ -99,8 +101,7 @@ func (s *Session) switchProtocols(up *upstream.Conn) error {
 // what either has sent already. The line in the log is written at the end.
 func (s *Session) handOver(server net.Conn, early []byte) {
 	s.taken = true
-	client, released := s.client.Detach()
-	s.released = released
+	client := s.client.Detach()
 	s.o.Tunnels.Go(client, server, s.client.TakeBuffered(), early, s.o.Tunnel, s.logTunnel())
 	s.client.Release()
 }

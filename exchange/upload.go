@@ -3,6 +3,8 @@ package exchange
 import (
 	"errors"
 	"os"
+	"runtime/debug"
+	"time"
 
 	"viaduct/clock"
 	"viaduct/fault"
@@ -15,14 +17,14 @@ import (
 // half-way, or answer while it reads (RFC 9112 section 9.3).
 
 // startUpload begins to send the request, head and body.
-func (s *Session) startUpload(w *Way, up *upstream.Conn, path []byte) {
+func (s *Session) startUpload(w *Way, up *upstream.Conn, path []byte, now time.Duration) {
 	if s.upload == nil {
 		s.upload = make(chan error, 1)
 	}
 	out := wire.NewBuffer()
 	out.B = s.appendRequest(out.B, w, path, false)
 	s.sending = stream{
-		src: s.client, dst: up.Conn, out: out, now: s.began, chunked: s.req.Chunked,
+		src: s.client, dst: up.Conn, out: out, now: now, chunked: s.req.Chunked,
 		gap: s.o.BodyTimeout, stall: s.o.BodyTimeout, session: s,
 	}
 	if s.req.Expect && s.o.BodyTimeout > 0 {
@@ -30,49 +32,66 @@ func (s *Session) startUpload(w *Way, up *upstream.Conn, path []byte) {
 	}
 	s.uploading = true
 	s.client.Sending(true)
-	s.client.BeginWait(s.began, clock.Patience)
+	s.client.BeginWait(now, clock.Patience)
 	go s.sendBody(up)
 }
 
-// sendBody is the goroutine of an upload.
+// sendBody is the goroutine of an upload. The session must find the result when
+// Abort wakes it; what the origin says is of no use any more then.
 func (s *Session) sendBody(up *upstream.Conn) {
-	t := &s.sending
-	var err error
+	err := s.runUpload(up)
+	ours := s.blameless(err)
+	s.client.Sending(false)
+	s.upload <- err
+	if ours {
+		up.Abort()
+	}
+}
+
+// runUpload sends the body, and makes an error of a panic.
+func (s *Session) runUpload(up *upstream.Conn) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fault.New(fault.InternalError, nil)
-			up.Abort()
+			if s.o.Panicked != nil {
+				s.o.Panicked(r, debug.Stack())
+			}
 		}
-		s.client.Sending(false)
-		s.upload <- err
 	}()
-	err = t.run()
-	t.out.Free()
-	switch {
-	case err == nil:
+	err = s.sending.run()
+	s.sending.out.Free()
+	if err == nil {
 		up.LimitReadOnce(clock.Now(), s.o.ResponseTimeout)
-	case t.blame == s.client:
-		up.Abort() // nobody waits for this answer any more
 	}
+	return err
+}
+
+// blameless tells whether an upload failed through no fault of the origin's.
+func (s *Session) blameless(err error) bool {
+	return err != nil && (s.sending.blame == s.client || isFault(err))
 }
 
 // ended takes the result of an upload in.
 func (s *Session) ended(err error) {
 	s.uploading = false
 	s.entry.Received = s.sending.moved
-	if err != nil && s.sending.blame == s.client {
+	if s.blameless(err) {
 		s.uploadErr = err
 	}
 }
 
+// refusesBody tells whether an answer ends the upload that it came before the
+// end of.
+func (s *Session) refusesBody() bool { return s.resp.Close || s.req.Expect && !s.continued }
+
 // endUpload waits for the end of an upload whose request is answered already,
 // where the origin still takes it, and tells whether all of it was sent.
 func (s *Session) endUpload() bool {
-	refused := s.resp.Close || s.req.Expect && !s.continued
-	if !refused {
+	if !s.refusesBody() {
+		s.client.BeginWait(clock.Now(), clock.Patience) // a client that leaves ends it
 		err := <-s.upload
 		s.ended(err)
-		return err == nil
+		return s.client.EndWait() && err == nil
 	}
 	select {
 	case err := <-s.upload:

@@ -24,7 +24,7 @@ func (t *tunnel) tick() {
 	case !running:
 		t.finish()
 	case ending:
-		_ = guard(t.close)
+		_ = guard(t.closeDeaf)
 	}
 }
 

@@ -61,6 +61,7 @@ type flow struct {
 	buf      *[piece]byte // what rest is in, early bytes aside
 	pipe     *pipe        // what is spliced is in here rather than in rest
 	splicing bool
+	slowness uint8 // of dst: spliced pieces in a row for which it was slow
 	streak   int32 // full pieces copied in a row, or small ones spliced; negative: copies owed
 	err      error // why it ended; nil after EOF or all of n bytes
 }

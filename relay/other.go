@@ -13,7 +13,7 @@ type pipe struct{}
 
 func readiness(net.Conn) syscall.RawConn { return nil }
 func unsent(*net.TCPConn) int            { return 0 }
-func vanished(*net.TCPConn) bool         { return false }
+func told(*net.TCPConn) bool             { return false }
 
 func (f *flow) pull(uintptr) bool { panic("unreachable") }
 func (f *flow) push(uintptr) bool { panic("unreachable") }

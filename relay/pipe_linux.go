@@ -4,18 +4,22 @@ import (
 	"math"
 	"sync"
 	"syscall"
+	"time"
 )
 
 const (
 	sustained  = 2         // full pieces in a row that make a flow worth a pipe
 	smallest   = 8 << 10   // spliced pieces below this are small
-	fewSmall   = 8         // so many of them in a row make a flow not worth one
+	fewSmall   = 8         // so many in a row make a flow not worth one
 	pipeSize   = 1 << 20   // what a pipe is asked to hold
 	pipeLeast  = 256 << 10 // the least that is worth having
 	mostPipes  = 64        // in use and spare
 	sparePipes = 16        // as many at most, and
 	keptPipes  = 2         // as many though no flow is sustained, are kept for the next
+	noPipe     = 64        // full pieces to be copied when there was no pipe
 	ever       = math.MaxInt32
+
+	slow = 200 * time.Millisecond // a dst that needs so long for a piece is slow
 
 	fSetPipeSz  = 1031 // F_SETPIPE_SZ and SPLICE_F_NONBLOCK, absent from package syscall
 	nonblocking = 2
@@ -50,6 +54,24 @@ func (f *flow) copyFor(n int32) {
 	f.splicing, f.streak = false, -n
 }
 
+// handOver delivers the piece in hand. Pipes are few, and a slow dst would keep
+// one for long: what is slow again and again is copied, which is cheap as there
+// is little of it.
+func (f *flow) handOver() bool {
+	if f.pipe == nil {
+		return f.deliver()
+	}
+	from := time.Now()
+	ok := f.deliver()
+	if time.Since(from) < slow {
+		f.slowness = 0
+		return ok
+	}
+	f.copyFor(noPipe << (3 * f.slowness))
+	f.slowness = min(f.slowness+1, 3)
+	return ok
+}
+
 // pickPipe takes a pipe. Where there is none, because descriptors or the
 // memory a user may have in pipes have run out, the flow goes on by copying.
 func (f *flow) pickPipe() bool {
@@ -58,7 +80,7 @@ func (f *flow) pickPipe() bool {
 	}
 	f.putDown()
 	if f.pipe = pipes.take(); f.pipe == nil {
-		f.copyFor(64)
+		f.copyFor(noPipe)
 	}
 	return f.pipe != nil
 }

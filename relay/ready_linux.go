@@ -32,7 +32,7 @@ func (f *flow) pull(fd uintptr) bool {
 		n, err := f.fetch(int(fd))
 		switch {
 		case n > 0:
-			if !f.deliver() || f.left == 0 {
+			if !f.handOver() || f.left == 0 {
 				return true
 			}
 			f.adapt(n)
@@ -59,8 +59,9 @@ func (f *flow) fetch(fd int) (int, error) {
 		}
 		f.copyFor(ever)
 	}
+	f.putPipe()
 	buf := f.pickUp()
-	n, err := syscall.Read(fd, buf[:f.ask(piece)])
+	n, err := quick(syscall.SYS_READ, fd, buf[:f.ask(piece)])
 	if n > 0 {
 		f.rest = buf[:n]
 	}
@@ -101,7 +102,7 @@ func (f *flow) give(fd int) (int, error) {
 	if len(f.rest) == 0 {
 		return 0, nil
 	}
-	n, err := syscall.Write(fd, f.rest)
+	n, err := quick(syscall.SYS_WRITE, fd, f.rest)
 	if n > 0 {
 		f.rest = f.rest[n:]
 	}

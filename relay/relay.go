@@ -9,7 +9,8 @@
 // *net.TCPConn and *net.UnixConn as they are, on Linux. Any other connection,
 // *tls.Conn and whatever wraps a socket, shows no readiness: a direction that
 // reads from one holds 4 KiB while it waits, up to 32 KiB under a sustained
-// flow.
+// flow. One that has no CloseWrite can't be told of an end; it is closed then.
+// Only TCP can be reset, with or without TLS on it; others are closed.
 package relay
 
 import (
@@ -56,7 +57,7 @@ type Set struct {
 	open    int
 	shut    bool          // a drain has begun to cut
 	empty   chan struct{} // closed when no tunnel is left; nil while nobody waits
-	broken  []error       // panics of done
+	broken  []error       // the first panics of done
 }
 
 // Go starts a tunnel and returns at once. From here on the Set owns both
@@ -90,10 +91,10 @@ func (s *Set) Len() int {
 	return s.open
 }
 
-// Drain waits until no tunnel is left. When ctx is done it cuts those that are
-// and waits for them to be gone, which takes no longer than their done. From
-// then on Go cuts what it is given. The error counts the tunnels cut and wraps
-// the cause of ctx; it also holds the panics of done, if there were any.
+// Drain waits until no tunnel is left. When ctx is done it cuts those that are,
+// waits the moment until they are gone, and from then on Go cuts what it is
+// given. The error counts the tunnels cut and wraps the cause of ctx. It also
+// holds the first panics of done, if there were any.
 func (s *Set) Drain(ctx context.Context) error {
 	var err error
 	select {
@@ -162,7 +163,7 @@ func (s *Set) remove(t *tunnel, broken error) {
 	if t.next != nil {
 		t.next.prev = t.prev
 	}
-	if broken != nil {
+	if broken != nil && len(s.broken) < 8 {
 		s.broken = append(s.broken, broken)
 	}
 	if s.open--; s.open == 0 && s.empty != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -34,12 +33,13 @@ type tunnel struct {
 	state   sync.Mutex // guards what follows
 	timer   *time.Timer
 	running int8          // flows that haven't ended
-	half    bool          // an end has been passed on, or is about to be
+	half    bool          // the first end has been passed on
 	ending  bool          // cause is final, and the flows have been told to end
 	closed  bool          // finish has taken over
 	alive   bool          // keep-alive is on
 	cause   error         // why it ends; nil in good order
 	reset   *net.TCPConn  // the end to reset, as the other has failed
+	late    *flow         // whose good end is to be passed on before that
 	until   time.Duration // end of the farewell, since start
 	pause   time.Duration // between two looks at unsent bytes
 	unsent  int           // seen at the last look
@@ -59,7 +59,7 @@ func newTunnel(s *Set, client, server net.Conn, o Options, done func(Stats, erro
 }
 
 // ends are the client and the server.
-func (t *tunnel) ends() [2]net.Conn { return [2]net.Conn{t.up.src, t.up.dst} }
+func (t *tunnel) ends() [2]net.Conn { return [...]net.Conn{t.up.src, t.down.src} }
 
 func (t *tunnel) begin() {
 	t.state.Lock()
@@ -89,32 +89,39 @@ func (t *tunnel) now() time.Duration { return time.Since(t.start) }
 // passEnd tells f.dst that f.src will send no more. An end that can't be told
 // is closed, and the tunnel with it.
 func (t *tunnel) passEnd(f *flow) {
-	if !t.endsWell(f) {
+	if !t.halfClosed(f) {
 		return
 	}
-	if half, ok := f.dst.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite() // fails where the other flow is about to
-		return
+	if !closeWrite(f) {
+		t.cut(nil)
 	}
-	t.cut(nil)
 }
 
-// endsWell is true if f came to an end that is to be passed on. The first one
-// may have been a reset: the kernel tells of that once, here to the other flow
-// as it wrote to the same socket, and Read then looks like a good end. A socket
-// that we have half-closed could not be told apart, so this is under the lock.
-func (t *tunnel) endsWell(f *flow) bool {
+func closeWrite(f *flow) bool {
+	half, ok := f.dst.(interface{ CloseWrite() error })
+	if ok {
+		_ = half.CloseWrite() // fails where the other flow does
+	}
+	return ok
+}
+
+// halfClosed is true if f came to a good end and the other flow goes on: after
+// the second end follows close, which passes it on.
+//
+// What looks like a good end may have been a reset that the other flow met as
+// it wrote to the same socket, and is about to report: it decides then. The
+// lock keeps it from closing its half before we have looked.
+func (t *tunnel) halfClosed(f *flow) bool {
 	t.state.Lock()
 	defer t.state.Unlock()
-	if f.err != nil || t.ending {
+	if f.err != nil || t.ending || t.half {
 		return false
 	}
-	if s := socket(f.src); s != nil && !t.half && vanished(s) {
-		f.err = os.NewSyscallError("read", syscall.ECONNRESET)
+	if s := socket(f.src); s != nil && told(s) {
 		return false
 	}
 	t.half = true
-	return t.running > 1 // else the close that follows says it
+	return true
 }
 
 // ended is the last act of a flow's goroutine.
@@ -123,9 +130,13 @@ func (t *tunnel) ended(f *flow) {
 		f.err = panicked(v)
 	}
 	f.release()
-	if t.leave(f) {
-		t.finish()
+	if !t.leave(f) {
+		return
 	}
+	if t.late != nil && t.late.err == nil {
+		_ = guard(func() { closeWrite(t.late) })
+	}
+	t.finish()
 }
 
 // leave takes f out, and is true for the second of the two.
@@ -146,21 +157,26 @@ func (t *tunnel) leave(f *flow) bool {
 // breakOff ends the tunnel because f failed. If reading did, src is dead: what
 // it sent has been delivered, and nothing can be delivered to it. If writing
 // did, what dst sent before may still be readable, and has until the end of the
-// farewell to arrive.
+// farewell to arrive; and if the error is EPIPE, dst has ended well before it
+// was reset, which is to arrive too.
 func (t *tunnel) breakOff(f *flow) {
-	way := "client to server"
+	way, other := "client to server", &t.down
 	if f == &t.down {
-		way = "server to client"
+		way, other = "server to client", &t.up
 	}
 	t.ending, t.cause = true, fmt.Errorf("%s: %w", way, f.err)
 	t.until = t.now() + farewell
-	t.reset = socket(f.dst)
-	end := past()
-	if w := (*WriteError)(nil); errors.As(f.err, &w) {
-		t.reset = socket(f.src)
-		end = t.start.Add(t.until)
+	w := (*WriteError)(nil)
+	if !errors.As(f.err, &w) {
+		t.reset = socket(f.dst)
+		t.wake(past())
+		return
 	}
-	t.wake(end)
+	t.reset = socket(f.src)
+	if errors.Is(w, syscall.EPIPE) && !t.half {
+		t.late = other
+	}
+	t.wake(t.start.Add(t.until))
 }
 
 // cut ends the tunnel now, whatever is unsent.
@@ -246,6 +262,16 @@ func (t *tunnel) close() {
 			_ = s.Close()
 		}
 		_ = c.Close()
+	}
+}
+
+// closeDeaf closes what may not have heeded its deadline. Sockets do, and their
+// Close would wait for a flow that a deaf end keeps.
+func (t *tunnel) closeDeaf() {
+	for _, f := range [...]*flow{&t.up, &t.down} {
+		if f.in == nil {
+			_ = f.src.Close()
+		}
 	}
 }
 

@@ -317,7 +317,7 @@ func (c *Conn) readTrailer() (bool, *fault.Error) {
 		c.body.done = true
 		return true, nil
 	}
-	if len(p) < 2 {
+	if len(p) < 2 && p[0] == '\r' {
 		return false, nil
 	}
 	t := c.body.trailer

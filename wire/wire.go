@@ -59,8 +59,7 @@ func New(nc net.Conn, maxHead int) *Conn {
 	return c
 }
 
-// Reset makes c the connection nc, if Close or Detach has released it from the
-// one before: what a new client costs is mostly what it makes the garbage
+// Reset makes c the connection nc, if it is released from the one before: what a new client costs is mostly what it makes the garbage
 // collector do.
 func (c *Conn) Reset(nc net.Conn) {
 	c.nc, c.raw = nc, nil
@@ -120,11 +119,10 @@ func (c *Conn) Close() error {
 	return c.nc.Close()
 }
 
-// Detach ends the engine's part in a connection that goes on without it, and
-// tells whether c is released.
-func (c *Conn) Detach() (nc net.Conn, released bool) {
-	released = c.Stop()
-	return c.nc, released
+// Detach ends the engine's part in a connection that goes on without it.
+func (c *Conn) Detach() net.Conn {
+	c.Stop()
+	return c.nc
 }
 
 // Write writes all of p, waiting as long as the limit allows.

@@ -1,0 +1,119 @@
+package accesslog_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"viaduct/accesslog"
+)
+
+func TestEndWritesWhatIsLeft(t *testing.T) {
+	d := new(disk)
+	w := accesslog.New(d)
+	stop := run(w, unexpected(t))
+	w.Add(entry())
+	stop()
+	if n := strings.Count(d.text(), "\n"); n != 1 {
+		t.Errorf("%d lines at the end, want 1", n)
+	}
+}
+
+func TestLineLeavesSoonByItself(t *testing.T) {
+	d := new(disk)
+	w := accesslog.New(d)
+	defer run(w, unexpected(t))()
+	w.Add(entry())
+	if !eventually(func() bool { return d.text() != "" }) {
+		t.Error("a line was held back")
+	}
+}
+
+func TestManyWriteWholeLines(t *testing.T) {
+	const writers, lines = 16, 200
+	d := new(disk)
+	w := accesslog.New(d)
+	stop := run(w, unexpected(t))
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			for j := range lines {
+				e := entry()
+				e.Status, e.Tries = i, j
+				w.Add(e)
+			}
+		})
+	}
+	wg.Wait()
+	stop()
+	seen := map[string]bool{}
+	for line := range strings.Lines(d.text()) {
+		v := read(t, line)
+		seen[fmt.Sprint(v["status"], "/", v["tries"])] = true
+	}
+	if len(seen) != writers*lines {
+		t.Errorf("%d lines, want %d", len(seen), writers*lines)
+	}
+}
+
+// A disk that hangs stops nobody before a MiB is held back; then it is waited
+// for, and no line is lost.
+func TestDiskThatHangsIsWaitedForAtLast(t *testing.T) {
+	d := new(disk)
+	w := accesslog.New(d)
+	d.mu.Lock() // it hangs
+	stop := run(w, unexpected(t))
+	line := len(lineOf(t, entry()))
+	for range 900 << 10 / line {
+		w.Add(entry())
+	}
+	full := make(chan struct{})
+	go func() {
+		defer close(full)
+		for range 2 << 20 / line {
+			w.Add(entry())
+		}
+	}()
+	d.mu.Unlock()
+	<-full
+	stop()
+	if got, want := strings.Count(d.text(), "\n"), 900<<10/line+2<<20/line; got != want {
+		t.Errorf("%d lines, want %d", got, want)
+	}
+}
+
+func TestAddAllocatesNothing(t *testing.T) {
+	if raced {
+		t.Skip("the race detector allocates")
+	}
+	d := new(disk)
+	d.bytes.Grow(4 << 20)
+	w := accesslog.New(d)
+	e := entry()
+	e.Target = []byte("http://joe:pw@example.com/\x00?q")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 5000 { // buffers grow to their size
+		w.Add(e)
+	}
+	w.Run(ctx, unexpected(t))
+	if n := testing.AllocsPerRun(2000, func() { w.Add(e) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkAdd(b *testing.B) {
+	w := accesslog.New(new(nowhere))
+	e := entry()
+	b.ReportAllocs()
+	for b.Loop() {
+		w.Add(e)
+	}
+}
+
+// nowhere takes everything.
+type nowhere struct{}
+
+func (*nowhere) Write(p []byte) (int, error) { return len(p), nil }

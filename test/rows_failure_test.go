@@ -1,0 +1,122 @@
+package test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+var failureRows = []row{
+	{"9209-2.3.7/refused", "T54", "A destination that refuses: 502 connection_refused, for GET and CONNECT, no inner address in any byte.", "", refused},
+	{"9209-2.3.9/black-hole", "T54", "A destination that never answers the attempt: 504 connection_timeout within --dial-timeout.", "impatient", blackHole},
+	{"9209-2.3.2/unknown-name", "T54", "A name that does not exist: 502 dns_error (504 dns_timeout where the machine's resolver cannot be reached).", "", unknownName},
+	{"9209-2.3.2/nxdomain", "T54", "NXDOMAIN from a name server: 502 dns_error.", own, dnsAnswers(3, 502, "dns_error")},
+	{"9209-2.3.2/servfail", "T54", "SERVFAIL from the only name server: 502 dns_error.", own, dnsAnswers(2, 502, "dns_error")},
+	{"9209-2.3.1/silent-resolver", "T54", "A name server that keeps silent: 504 dns_timeout.", own, dnsAnswers(-1, 504, "dns_timeout")},
+	{"8305-5/black-hole-first", "T65", "A name with a dead IPv6 and a living IPv4 address is reached; needs root for a hosts file of its own.", own, blackHoleFirst},
+	{"8305-5/refused-first", "T65", "The same when the first address refuses, whichever family it is.", own, refusedFirst},
+	{"product-7/answer-shape", "T54", "Our own answers: Content-Length, a text body of one sentence, Proxy-Status; HEAD gets no body.", "", answerShape},
+	{"product-7/browser", "T54", "A client that accepts HTML gets a page; nothing of the request stands in it.", "", browser},
+	{"product-7/rejected-request-goes-on", "T39", "A plain request that is rejected keeps its connection, unless its body was not read.", "", rejectedGoesOn},
+}
+
+// fails asks for target by GET and by CONNECT and wants the same failure.
+func fails(t *testing.T, p *proxy, target string, status int, tokens ...string) {
+	t.Helper()
+	dial(t, p).ask("GET http://"+target+"/ HTTP/1.1", "Host: x").answer().wantOwn(t, status, tokens...)
+	c := dial(t, p)
+	m := c.ask("CONNECT "+target+" HTTP/1.1", "Host: x").answerTo("CONNECT")
+	m.wantOwn(t, status, tokens...)
+	closesOrderly(t, c, m)
+}
+
+func refused(t *testing.T, p *proxy) {
+	fails(t, p, refusing(t), 502, "connection_refused")
+}
+
+func blackHole(t *testing.T, p *proxy) {
+	fails(t, p, blackhole(t, "127.0.0.1", 0), 504, "connection_timeout")
+}
+
+func unknownName(t *testing.T, p *proxy) {
+	c := dial(t, p).ask("GET http://nonexistent.invalid/ HTTP/1.1", "Host: x")
+	m := c.answer()
+	if m.status() == 504 {
+		m.wantOwn(t, 504, "dns_timeout")
+		return
+	}
+	m.wantOwn(t, 502, "dns_error")
+}
+
+// dnsAnswers makes a row: with a name server that answers so, every name
+// fails in this way.
+func dnsAnswers(code, status int, token string) func(*testing.T, *proxy) {
+	return func(t *testing.T, _ *proxy) {
+		needsRoot(t)
+		server := nameServer(t, code)
+		p := launch{flags: append(slices.Clip(lenient), "--dial-timeout", "3s"), dns: server}.start(t)
+		fails(t, p, "name.example:80", status, token)
+	}
+}
+
+func blackHoleFirst(t *testing.T, _ *proxy) {
+	needsRoot(t)
+	o := newOrigin(t, says(ok("alive")))
+	blackhole(t, "::1", atoi(o.port))
+	p := launch{flags: lenient, hosts: "::1 two.test\n127.0.0.1 two.test\n"}.start(t)
+	for range 3 {
+		c := dial(t, p)
+		c.ask("GET http://two.test:"+o.port+"/ HTTP/1.1", "Host: x", "Connection: close").answer().want(t, 200, "alive")
+	}
+	dial(t, p).tunnel("two.test:" + o.port)
+}
+
+func refusedFirst(t *testing.T, _ *proxy) {
+	needsRoot(t)
+	bound(t, "::1", 0) // skips where there is no IPv6
+	four := newOrigin(t, says(ok("four")))
+	six := newOriginAt(t, "[::1]:0", says(ok("six")))
+	p := launch{flags: lenient, hosts: "::1 two.test\n127.0.0.1 two.test\n127.0.0.1 owt.test\n::1 owt.test\n"}.start(t)
+	for _, name := range []string{"two.test:", "owt.test:"} {
+		dial(t, p).ask("GET http://"+name+four.port+"/ HTTP/1.1", "Host: x").answer().want(t, 200, "four")
+		dial(t, p).ask("GET http://"+name+six.port+"/ HTTP/1.1", "Host: x").answer().want(t, 200, "six")
+	}
+}
+
+func answerShape(t *testing.T, p *proxy) {
+	target := refusing(t)
+	c := dial(t, p)
+	m := c.ask("GET http://"+target+"/ HTTP/1.1", "Host: x").answer()
+	m.wantOwn(t, 502, "connection_refused")
+	if ct := m.get("Content-Type"); ct != "text/plain" && ct != "text/plain; charset=utf-8" {
+		t.Errorf("Content-Type %q", ct)
+	}
+	m.without(t, "Server", "Via")
+	c.ask("HEAD http://"+target+"/ HTTP/1.1", "Host: x")
+	if m := c.answerTo("HEAD"); m.status() != 502 {
+		t.Errorf("got %q", m.raw)
+	}
+	c.ask("GET http://"+target+"/ HTTP/1.1", "Host: x").answer().wantOwn(t, 502, "connection_refused")
+}
+
+func rejectedGoesOn(t *testing.T, p *proxy) {
+	c, _ := stage(t, p, says(ok("fine")))
+	for range 3 {
+		c.ask("GET http://"+refusing(t)+"/ HTTP/1.1", "Host: x").answer().wantOwn(t, 502, "connection_refused")
+		c.ask("GET http://{O}/ HTTP/1.1", "Host: {O}").answer().want(t, 200, "fine")
+	}
+	c.send("POST http://"+refusing(t)+"/ HTTP/1.1\r\nHost: x\r\nContent-Length: 36\r\n\r\nGET http://{O}/smuggled HTTP/1.1\r\n\r\n").answer().wantOwn(t, 502, "connection_refused")
+	if rest, _ := c.rest(); rest != "" {
+		t.Errorf("after the refusal came %q", rest)
+	}
+}
+
+func browser(t *testing.T, p *proxy) {
+	for _, target := range []string{"http://" + refusing(t) + "/<script>x</script>", "http://<script>x</script>/", "/<script>x</script>"} {
+		m := dial(t, p).ask("GET "+target+" HTTP/1.1", "Host: x", "Accept: text/html,*/*", "Referer: <script>x</script>").answer()
+		m.discreet(t)
+		if !strings.HasPrefix(m.get("Content-Type"), "text/html") || strings.Contains(m.body, "script") {
+			t.Errorf("%s: %q %q", target, m.raw, m.body)
+		}
+	}
+}
