@@ -130,7 +130,7 @@ func arrange(args []string, commands []*cli.Command) ([]string, error) {
 	if len(words) == 0 {
 		return append(args[:1:1], flags...), nil
 	}
-	out := append(args[:1:1], words[0])
+	out := []string{args[0], words[0]}
 	out = append(out, flags...)
 	return append(out, words[1:]...), nil
 }

@@ -217,7 +217,7 @@ func (s *Session) end() {
 // refuseUnread answers a request whose head could not be read.
 func (s *Session) refuseUnread(err error) {
 	s.closing = true
-	bad, _ := err.(*fault.Error)
+	bad := asFault(err)
 	switch {
 	case bad != nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -185,14 +185,14 @@ func (s *Session) receive(up *upstream.Conn, upgrade bool) error {
 			}
 			return s.respond(up, upgrade)
 		}
-		if err := s.interim(up); err != nil {
+		if err := s.interim(); err != nil {
 			return err
 		}
 	}
 }
 
 // interim passes a 1xx on, to a client that knows them (RFC 9110 section 15.2).
-func (s *Session) interim(up *upstream.Conn) error {
+func (s *Session) interim() error {
 	s.continued = s.continued || s.resp.Status == 100
 	if s.req.Minor == 0 {
 		return nil
@@ -222,12 +222,12 @@ func (s *Session) respond(up *upstream.Conn, upgrade bool) error {
 	}
 	now := clock.Now()
 	s.entry.Wait = now - s.began
-	if s.relayBody(up, now) != nil {
+	if s.relayBody(up, now) {
+		s.conclude(up)
+	} else {
 		s.dropUpstream()
 		s.abandon()
-		return nil
 	}
-	s.conclude(up)
 	return nil
 }
 
@@ -256,8 +256,9 @@ func (s *Session) framing() framing {
 	return chunked
 }
 
-// relayBody sends the final answer, head and body.
-func (s *Session) relayBody(up *upstream.Conn, now time.Duration) error {
+// relayBody sends the final answer, head and body, and tells whether all of it
+// was sent.
+func (s *Session) relayBody(up *upstream.Conn, now time.Duration) bool {
 	frame := s.framing()
 	if s.o.Draining.Load() || s.uploading && len(s.upload) == 0 && s.refusesBody() {
 		s.closing = true
@@ -277,11 +278,10 @@ func (s *Session) relayBody(up *upstream.Conn, now time.Duration) error {
 	err := t.run()
 	out.Free()
 	s.entry.Sent = t.moved
-	if err == nil {
-		return nil
+	if err != nil {
+		s.entry.Fault = s.bodyFault(t, err).String()
 	}
-	s.entry.Fault = s.bodyFault(t, err).String()
-	return err
+	return err == nil
 }
 
 // bodyFault names what broke an answer off.
@@ -331,7 +331,7 @@ func (s *Session) fail(err error) {
 		s.client.Revive()
 	}
 	switch bad := s.uploadFault(); {
-	case err == errClientGone, bad == errClientGone:
+	case errors.Is(err, errClientGone), errors.Is(bad, errClientGone):
 		s.closing = true
 		s.entry.Fault = fault.ConnectionTerminated.String()
 		return
@@ -344,9 +344,10 @@ func (s *Session) fail(err error) {
 
 // describe makes an answerable error of one from the way to the destination.
 func describe(err error) *fault.Error {
+	if e := asFault(err); e != nil {
+		return e
+	}
 	switch {
-	case isFault(err):
-		return asFault(err)
 	case errors.Is(err, os.ErrDeadlineExceeded) && fault.Classify(err) != fault.ConnectionTimeout:
 		return fault.New(fault.ResponseTimeout, err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -355,12 +356,8 @@ func describe(err error) *fault.Error {
 	return fault.New(fault.Classify(err), err)
 }
 
-func isFault(err error) bool { return asFault(err) != nil }
-
+// asFault is the *fault.Error in the chain of err, or nil.
 func asFault(err error) *fault.Error {
-	var e *fault.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
+	e, _ := errors.AsType[*fault.Error](err)
+	return e
 }

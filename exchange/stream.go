@@ -184,8 +184,7 @@ func (t *stream) progress(int) {
 
 // blameMove finds out which end failed.
 func (t *stream) blameMove(err error) *wire.Conn {
-	var w *relay.WriteError
-	if errors.As(err, &w) {
+	if _, ok := errors.AsType[*relay.WriteError](err); ok {
 		return t.dst
 	}
 	return t.src

@@ -68,7 +68,7 @@ func (s *Session) runUpload(up *upstream.Conn) (err error) {
 
 // blameless tells whether an upload failed through no fault of the origin's.
 func (s *Session) blameless(err error) bool {
-	return err != nil && (s.sending.blame == s.client || isFault(err))
+	return err != nil && (s.sending.blame == s.client || asFault(err) != nil)
 }
 
 // ended takes the result of an upload in.
@@ -124,9 +124,7 @@ func (s *Session) stopUpload() {
 // uploadFault is what the client did wrong while it sent its body, or nil.
 func (s *Session) uploadFault() error {
 	switch {
-	case s.uploadErr == nil:
-		return nil
-	case isFault(s.uploadErr):
+	case s.uploadErr == nil, asFault(s.uploadErr) != nil:
 		return s.uploadErr
 	case errors.Is(s.uploadErr, os.ErrDeadlineExceeded):
 		return errSlowBody

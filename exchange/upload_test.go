@@ -32,6 +32,7 @@ func TestAnswerComesBeforeTheBodyHasEnded(t *testing.T) {
 		e.say("2\r\ncd\r\n0\r\n\r\n")
 	}
 	_ = e.Close()
+	poll(t, "the session has ended", func() bool { return r.sessionCount() == 0 })
 	if o.visits() != 1 {
 		t.Errorf("%d connections to the origin, want one", o.visits())
 	}
@@ -229,7 +230,6 @@ func TestUploadThatTheOriginDoesNotReadIsBounded(t *testing.T) {
 		answered, left := make(chan struct{}), make(chan struct{})
 		o := play(t, func(p *peer) {
 			defer close(left)
-			_ = p.SetReadBuffer(4 << 10)
 			p.request()
 			<-answered
 			_, _ = p.rest()

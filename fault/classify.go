@@ -16,8 +16,7 @@ func Classify(err error) Kind {
 	if err == nil {
 		return None
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	if k := classifyDNS(err); k != None {

@@ -7,8 +7,10 @@
 package forward
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"slices"
 
 	"viaduct/acl"
 	"viaduct/exchange"
@@ -76,15 +78,7 @@ func (p *Proxy) Decide(a *Ask) Verdict {
 }
 
 func (p *Proxy) mayConnect(port uint16) bool {
-	if p.o.AnyPort {
-		return true
-	}
-	for _, allowed := range p.o.ConnectPorts {
-		if port == allowed {
-			return true
-		}
-	}
-	return false
+	return p.o.AnyPort || slices.Contains(p.o.ConnectPorts, port)
 }
 
 // Client is one client connection of a proxy.
@@ -146,17 +140,10 @@ func (c *Client) target(raw []byte, connect bool) (t hop.Target, path []byte, ba
 	} else {
 		t, path, err = c.targets.Absolute(raw)
 	}
-	return t, path, asFault(err)
-}
-
-func asFault(err error) *fault.Error {
-	if err == nil {
-		return nil
+	if err != nil {
+		bad, _ = errors.AsType[*fault.Error](err)
 	}
-	if f, ok := err.(*fault.Error); ok {
-		return f
-	}
-	return fault.New(fault.RequestError, err)
+	return t, path, bad
 }
 
 // method is the method as a string, without allocating for the common ones.

@@ -16,7 +16,7 @@ func (s *Server) Run(ctx, hurry context.Context) error {
 	logged, stopLog := s.runLog()
 	defer func() { stopLog(); <-logged; s.closeLog() }()
 	failed := make(chan error, len(s.listeners))
-	var accepting = len(s.listeners)
+	accepting := len(s.listeners)
 	for _, l := range s.listeners {
 		s.log.Info("listening", "addr", l.Addr().String())
 		go s.accept(l, failed)

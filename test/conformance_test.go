@@ -48,6 +48,9 @@ func conformance() []row {
 }
 
 func TestConformance(t *testing.T) {
+	if _, err := build(); err != nil {
+		t.Fatal(err)
+	}
 	h := &house{running: map[string]*proxy{}, dir: t.TempDir()}
 	t.Cleanup(func() { h.close(t) })
 	for _, r := range conformance() {

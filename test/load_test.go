@@ -35,6 +35,9 @@ func TestLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("heavy")
 	}
+	if _, err := build(); err != nil {
+		t.Fatal(err)
+	}
 	for _, r := range loads {
 		t.Run(r.name, func(t *testing.T) { r.run(t, nil) })
 	}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"io"
 	"time"
 
@@ -58,7 +59,7 @@ func (c *Conn) ReadResponse(h *Head, toHead bool) error {
 
 // badAnswer makes the refusal of a head the fault of its sender.
 func badAnswer(err error) error {
-	bad, ok := err.(*fault.Error)
+	bad, ok := errors.AsType[*fault.Error](err)
 	if !ok {
 		return err
 	}
