@@ -72,6 +72,8 @@ type Session struct {
 	cancel context.CancelFunc            // while the client waits for a dial
 
 	closing bool       // the connection ends after this exchange
+	unread  bool       // then the client may still be sending
+	left    bool       // or it is not there any more, or not to see a good end
 	taken   bool       // the connection belongs to a tunnel now
 	broken  bool       // by a panic
 	upload  chan error // brings the end of an upload; made by the first
@@ -103,7 +105,7 @@ func Open(nc net.Conn, o *Options) *Session {
 func (s *Session) Reopen(nc net.Conn) {
 	s.client.Reset(nc)
 	s.remote = addrPort(nc.RemoteAddr())
-	s.closing, s.taken = false, false
+	s.closing, s.unread, s.left, s.taken = false, false, false, false
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
@@ -161,6 +163,7 @@ func (s *Session) Next() bool {
 		s.work = nil
 	}
 	if s.closing || s.taken || s.o.Draining.Load() {
+		s.part()
 		return false
 	}
 	first := s.o.IdleTimeout
@@ -227,8 +230,8 @@ func (s *Session) refuseUnread(err error) {
 		return
 	}
 	s.refuse(bad, "")
-	s.linger()
 	s.end()
+	s.linger()
 }
 
 var (
@@ -278,6 +281,13 @@ const (
 	lingerTime = 3 * time.Second
 	lingerMax  = 64 << 20
 )
+
+// part makes sure that the last answer arrives.
+func (s *Session) part() {
+	if !s.taken && !s.left && (s.unread || s.client.Used() && !s.client.Clean()) {
+		s.linger()
+	}
+}
 
 // linger ends the sending side and reads on for a while: closing at once, with
 // input unread, would reset the connection, and the reset could overtake the

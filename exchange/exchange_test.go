@@ -1,6 +1,7 @@
 package exchange_test
 
 import (
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -20,6 +21,10 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	_ = l.Close()
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil { // tests wait for sockets, not for the processor
+		panic(err)
+	}
 	const sparePipes = 4 // descriptors of the two pipes that relay keeps
 	fds, routines := descriptors(), runtime.NumGoroutine()
 	code := m.Run()

@@ -270,7 +270,7 @@ func (s *Session) relayBody(up *upstream.Conn, now time.Duration) bool {
 	*t = stream{
 		src: up.Conn, dst: s.client, out: out, now: now,
 		chunked: frame == chunked || frame == asIs && s.resp.Chunked,
-		gap:     s.o.IdleTimeout, stall: s.o.BodyTimeout, session: s,
+		gap:     s.o.IdleTimeout, stall: s.o.BodyTimeout, session: s, head: &s.resp,
 	}
 	t.client = s.client
 	up.LimitRead(0, 0)
@@ -299,7 +299,7 @@ func (s *Session) bodyFault(t *stream, err error) fault.Kind {
 // that would take the end of the connection for the end of the body sees a
 // reset (RFC 9112 section 8).
 func (s *Session) abandon() {
-	s.closing = true
+	s.closing, s.left = true, true
 	s.stopUpload()
 	if c, ok := s.client.NetConn().(interface{ SetLinger(int) error }); ok && s.framing() == byClose {
 		_ = c.SetLinger(0)
@@ -312,8 +312,7 @@ func (s *Session) conclude(up *upstream.Conn) {
 		s.client.SkipBody()
 	} else if !s.endUpload() {
 		s.dropUpstream()
-		s.closing = true
-		s.linger()
+		s.closing, s.unread = true, true
 		return
 	}
 	if s.resp.Close {
@@ -332,7 +331,7 @@ func (s *Session) fail(err error) {
 	}
 	switch bad := s.uploadFault(); {
 	case errors.Is(err, errClientGone), errors.Is(bad, errClientGone):
-		s.closing = true
+		s.closing, s.left = true, true
 		s.entry.Fault = fault.ConnectionTerminated.String()
 		return
 	case bad != nil:

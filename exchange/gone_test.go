@@ -41,6 +41,7 @@ func hole(t testing.TB) string {
 
 // Nobody dials for a client that has left.
 func TestDialEndsWithItsClient(t *testing.T) {
+	t.Parallel()
 	silent := hole(t)
 	for _, c := range []struct {
 		name, request string
@@ -64,6 +65,7 @@ func TestDialEndsWithItsClient(t *testing.T) {
 }
 
 func TestLookupEndsWithItsClient(t *testing.T) {
+	t.Parallel()
 	asked, ended := make(chan struct{}), make(chan error, 1)
 	r := begin(t, func(r *rig) {
 		r.dialer.Lookup = func(ctx context.Context, _ string) ([]netip.Addr, error) {
@@ -118,6 +120,7 @@ func (o *origin) open() bool {
 }
 
 func TestOriginIsLeftWithTheClient(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		script func(*peer)
@@ -151,6 +154,7 @@ func TestOriginIsLeftWithTheClient(t *testing.T) {
 
 // A client that has said all may end its side and listen.
 func TestHalfClosedClientIsAnswered(t *testing.T) {
+	t.Parallel()
 	proceed := make(chan struct{})
 	o := play(t, func(p *peer) {
 		p.request()
@@ -167,6 +171,7 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 }
 
 func TestClientThatLeavesIsLogged(t *testing.T) {
+	t.Parallel()
 	came := make(chan struct{})
 	o := play(t, func(p *peer) { p.request(); close(came); p.over() })
 	r := begin(t, nil)

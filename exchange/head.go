@@ -153,10 +153,11 @@ func (s *Session) appendResponse(b []byte, frame framing) []byte {
 	return append(b, '\r', '\n')
 }
 
-// appendTrailer appends the trailer fields that may pass.
-func (s *Session) appendTrailer(b []byte, fields []wire.Field) []byte {
+// appendTrailer appends the trailer fields that may pass. What the head's
+// Connection names ends here too (RFC 9110 section 7.6.1).
+func (s *Session) appendTrailer(b []byte, fields []wire.Field, head *wire.Head) []byte {
 	for i := range fields {
-		if !s.o.Anonymity.DropResponse(fields[i].Name) && !s.o.Anonymity.DropRequest(fields[i].Name) {
+		if !head.Nominated(&fields[i]) && !s.o.Anonymity.DropResponse(fields[i].Name) && !s.o.Anonymity.DropRequest(fields[i].Name) {
 			b = wire.AppendField(b, fields[i].Name, fields[i].Value)
 		}
 	}

@@ -28,11 +28,9 @@ func (s *Session) Reply(contentType string, body []byte) {
 
 // leaveUnread ends a connection after an answer that came before the body.
 func (s *Session) leaveUnread() {
-	if s.client.BodyDone() && !s.isConnect() {
-		return
+	if !s.client.BodyDone() || s.isConnect() {
+		s.closing, s.unread = true, true
 	}
-	s.closing = true
-	s.linger()
 }
 
 func (s *Session) isConnect() bool { return string(s.req.Method) == "CONNECT" }

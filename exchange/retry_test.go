@@ -207,6 +207,7 @@ func TestStreamingBodyOnAConnectionThatBreaks(t *testing.T) {
 
 // All tries of a request together end within the response timeout.
 func TestTriesShareTheirTime(t *testing.T) {
+	t.Parallel()
 	o := play(t, func(p *peer) {
 		p.request()
 		if p.n > 1 {

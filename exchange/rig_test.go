@@ -41,6 +41,7 @@ type rig struct {
 	draining atomic.Bool
 	tunnels  relay.Set
 	panics   chan any
+	wrap     func(net.Conn) net.Conn // if not nil, around each client's connection
 
 	log   *accesslog.Writer
 	lines bytes.Buffer // read it when the rig has ended
@@ -91,6 +92,9 @@ func (r *rig) accept() {
 // serve is a front that lets everybody go everywhere. What served one client
 // serves the next where it can.
 func (r *rig) serve(nc net.Conn) {
+	if r.wrap != nil {
+		nc = r.wrap(nc)
+	}
 	s := r.open(nc)
 	r.converse(s)
 	r.mu.Lock()

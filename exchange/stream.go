@@ -25,6 +25,7 @@ type stream struct {
 	stall    time.Duration // bounds each wait for dst
 	now      time.Duration // the time, as far as it was asked for
 	moved    int64         // bytes of the body
+	head     *wire.Head    // of the message; its Connection rules the trailer too
 	session  *Session
 
 	blame *wire.Conn // whose failure the error is
@@ -107,7 +108,7 @@ func (t *stream) finish() error {
 	if t.chunked {
 		t.out.B = append(t.out.B, "0\r\n"...)
 		if f := t.src.Trailer(); f != nil {
-			t.out.B = t.session.appendTrailer(t.out.B, f)
+			t.out.B = t.session.appendTrailer(t.out.B, f, t.head)
 		}
 		t.out.B = append(t.out.B, '\r', '\n')
 	}

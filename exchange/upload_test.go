@@ -66,6 +66,7 @@ func TestBodiesFlowBothWaysAtOnce(t *testing.T) {
 // The origin has heard enough: its answer reaches a client that is still
 // sending, whichever way the origin goes.
 func TestEarlyRefusalReachesAClientThatIsSending(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, answer string
 		leave        func(*peer)
@@ -160,6 +161,7 @@ func TestBadChunkAfterTheAnswerEndsBothConnections(t *testing.T) {
 }
 
 func TestSlowBodyIs408(t *testing.T) {
+	t.Parallel()
 	ended := make(chan string, 1)
 	o := play(t, func(p *peer) { p.request(); b, _ := p.rest(); ended <- b })
 	r := begin(t, func(r *rig) { r.o.BodyTimeout = 200 * time.Millisecond })
@@ -177,6 +179,7 @@ func TestSlowBodyIs408(t *testing.T) {
 
 // A body may take its time, as long as no gap is too long.
 func TestSteadyBodyMayBeLong(t *testing.T) {
+	t.Parallel()
 	o := play(t, func(p *peer) {
 		p.request()
 		p.hear(strings.Repeat("2\r\nab\r\n", 12) + "0\r\n\r\n")
@@ -195,6 +198,7 @@ func TestSteadyBodyMayBeLong(t *testing.T) {
 
 // The connection was idle for most of its time when it was taken.
 func TestLongUploadOnAReusedConnection(t *testing.T) {
+	t.Parallel()
 	o := play(t, func(p *peer) {
 		p.request()
 		p.say(ok)

@@ -42,13 +42,13 @@ func copyAndEnd(dst, src net.Conn) {
 }
 
 // proxy joins what is accepted with the origin of the peer process.
-func proxy(b *testing.B, p pump) words {
+func proxy(b *testing.B, p pump) *words {
 	b.Helper()
 	listen := net.ListenConfig{KeepAlive: -1}
 	l := must[net.Listener](b)(listen.Listen(context.Background(), "tcp", "127.0.0.1:0"))
 	cmd := exec.Command(os.Args[0], "peer", l.Addr().String())
 	cmd.Stderr = os.Stderr
-	w := words{out: must[io.WriteCloser](b)(cmd.StdinPipe())}
+	w := &words{out: must[io.WriteCloser](b)(cmd.StdinPipe())}
 	w.read(must[io.ReadCloser](b)(cmd.StdoutPipe()))
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)

@@ -45,7 +45,7 @@ func TestTrickleKeepsTunnel(t *testing.T) {
 func nap(t *testing.T, d, bound time.Duration) {
 	t.Helper()
 	start := time.Now()
-	time.Sleep(d)
+	time.Sleep(d) // peer: slow, as scripted
 	if time.Since(start) > bound/2 {
 		t.Skip("the machine stood still")
 	}

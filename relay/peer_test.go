@@ -20,15 +20,15 @@ type words struct {
 
 func (w *words) read(r io.Reader) { w.in = bufio.NewReader(r) }
 
-func (w words) tell(a ...any) { _, _ = fmt.Fprintln(w.out, a...) }
+func (w *words) tell(a ...any) { _, _ = fmt.Fprintln(w.out, a...) }
 
-func (w words) hear() string {
+func (w *words) hear() string {
 	line, _ := w.in.ReadString('\n')
 	return strings.TrimSpace(line)
 }
 
 // ask has the peer do n units of work.
-func (w words) ask(b *testing.B, work string, n int) {
+func (w *words) ask(b *testing.B, work string, n int) {
 	b.Helper()
 	w.tell(work, n)
 	if answer := w.hear(); answer != "ok" {
@@ -39,7 +39,7 @@ func (w words) ask(b *testing.B, work string, n int) {
 // peer is the process of clients and origin. It does the work that it is asked
 // for through the proxy at args[0].
 func peer(args []string) int {
-	w := words{out: os.Stdout}
+	w := &words{out: os.Stdout}
 	w.read(os.Stdin)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

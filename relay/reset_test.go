@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -131,7 +132,7 @@ func TestEndBeforeResetIsPassedOn(t *testing.T) {
 			}
 		}()
 		got, err := io.ReadAll(r.client)
-		if err != nil || !bytes.Equal(append(part, got...), answer) {
+		if err != nil || !bytes.Equal(slices.Concat(part, got), answer) {
 			t.Fatalf("read %d bytes of %d: %v", len(part)+len(got), len(answer), err)
 		}
 		if e := r.finish(); e.stats.FromServer != int64(len(answer)) {

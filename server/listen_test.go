@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,6 +95,7 @@ func TestRefusalSaysWhatToDo(t *testing.T) {
 func TestAddressInUseLeavesNothingOpen(t *testing.T) {
 	taken := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 	defer taken.Close()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would close it, later
 	before := descriptors()
 	conf := plain("127.0.0.1:0", "[::1]:0", taken.Addr().String())
 	conf.AccessLog = filepath.Join(t.TempDir(), "log")

@@ -179,18 +179,21 @@ func (s *Server) waitServed(served chan<- struct{}) {
 }
 
 // finish closes the connections that owe a request, now and as exchanges end,
-// until none is left, or cuts them when ctx ends.
-func (s *Server) finish(ctx context.Context, served <-chan struct{}) error {
+// until none is left. When ctx ends it cuts them, again and again: one that is
+// just about to wait, or to linger, would not notice once.
+func (s *Server) finish(ctx context.Context, served <-chan struct{}) (cut error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	over := ctx.Done()
+	end := func(c *forward.Client) { c.Discard() }
 	for {
-		s.each(func(c *forward.Client) { c.Discard() })
+		s.each(end)
 		select {
 		case <-served:
-			return nil
-		case <-ctx.Done():
-			s.each(func(c *forward.Client) { c.Cut() })
-			return ErrCut
+			return cut
+		case <-over:
+			over, cut = nil, ErrCut
+			end = func(c *forward.Client) { c.Cut() }
 		case <-tick.C:
 		}
 	}

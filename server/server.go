@@ -93,6 +93,7 @@ func New(conf Forward, log *slog.Logger) (*Server, error) {
 		l, err := listen(a)
 		if err != nil {
 			s.closeListeners()
+			s.closeLog()
 			return nil, err
 		}
 		s.listeners = append(s.listeners, l)

@@ -73,7 +73,7 @@ var inOneFile = map[string]string{
 // testLibs are for tests, and for no other code.
 var testLibs = []string{
 	"github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "github.com/Shopify/toxiproxy/v2",
-	"github.com/anishathalye/porcupine", "go.uber.org/goleak", "pgregory.net/rapid",
+	"github.com/anishathalye/porcupine", "go.uber.org/goleak", "golang.org/x/net/http/httpguts", "pgregory.net/rapid",
 }
 
 // fences are parts of the standard library with a house rule. only names the

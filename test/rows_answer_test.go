@@ -20,6 +20,8 @@ var answerRows = []row{
 		"garbage\r\n\r\n", "SSH-2.0-OpenSSH_9\r\n\r\n", "HTTP/2.0 200 OK\r\n\r\n", "HTTP/1.1 20 OK\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 abc OK\r\n\r\n", "HTTP/1.1  200 OK\r\n\r\n", "HTTP/1.1\r\n\r\n", "ICY 200 OK\r\n\r\n",
 		"http/1.1 200 OK\r\n\r\n", "HTTP/1.1 099 Low\r\n\r\n", "HTTP/1.1 -20 OK\r\n\r\n", " HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\nX: 1\n\n", "HTTP/1.1 200 O\x00K\r\n\r\n", "HTTP/1.1 200 OK\r\nX\r\n\r\n", "HTTP/1.1 200 OK\r\n: 1\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n", "HTTP/1.1 200 OK\r\nX: a\rb\r\n\r\n", "HTTP/1.1 200 OK\r\nX: a\nY: b\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "\x00\r\n\r\n", "<html>oops</html>\r\n\r\n")},
+	{"9112-4/status-line", "T27", "A status line without reason phrase, with an unknown code from 200 to 599, or with bytes beyond ASCII in the reason is an answer.", "", statusLine},
+	{"9110-5.1/request-fields-in-answers", "T11", "Fields that mean something in requests only (Host, Expect, Max-Forwards) pass in an answer, whatever they say.", "", requestFieldsInAnswers},
 	{"9112-5.1/answer-space-before-colon", "T27", "White space before a colon, or a folded line in an answer: 502, or the field arrives cleaned.", "", answerWhitespace},
 	{"9110-15.6.3/no-answer", "T27", "An origin that closes, or resets, without an answer: 502.", "", noAnswer},
 	{"9110-15.6.3/half-a-head", "T27", "An origin that closes within the head: 502.", "", halfAHead},
@@ -298,6 +300,26 @@ func bodiesReturn(t *testing.T, p *proxy) {
 			if m, err := readAnswer(c.hurry().in, "GET"); err != nil || m.body != body || m.err != nil && m.err != io.EOF {
 				t.Fatalf("%s of %d bytes to HTTP/1.0: %v", kind, size, err)
 			}
+		}
+	}
+}
+
+func statusLine(t *testing.T, p *proxy) {
+	for _, line := range []string{"HTTP/1.1 200 ", "HTTP/1.1 200", "HTTP/1.1 299 Odd", "HTTP/1.1 599 Odd", "HTTP/1.1 404 Nicht gefunden: \xfc", "HTTP/1.0 200 OK", "HTTP/1.1 200 a  b\tc"} {
+		c, _ := stage(t, p, saysAndCloses(line+"\r\nContent-Length: 2\r\n\r\nhi"))
+		c.ask("GET http://{O}/ HTTP/1.1", "Host: {O}")
+		if m := c.answer(); fmt.Sprint(m.status()) != line[9:12] || m.body != "hi" || m.err != nil {
+			t.Errorf("%q: got %q %q, %v", line, m.raw, m.body, m.err)
+		}
+	}
+}
+
+func requestFieldsInAnswers(t *testing.T, p *proxy) {
+	for _, f := range []string{"Host: a.example", "Host: a b", "Host: a\r\nHost: b", "Expect: the-unexpected", "Max-Forwards: x", "Via: 1.1 cdn", "TE: gzip"} {
+		c, _ := stage(t, p, says("HTTP/1.1 200 OK\r\n"+f+"\r\nContent-Length: 2\r\n\r\nhi"))
+		c.ask("GET http://{O}/ HTTP/1.1", "Host: {O}")
+		if m := c.answer(); m.status() != 200 || m.body != "hi" {
+			t.Errorf("%q: got %q", f, m.raw)
 		}
 	}
 }

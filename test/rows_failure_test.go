@@ -1,6 +1,7 @@
 package test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -100,14 +101,30 @@ func answerShape(t *testing.T, p *proxy) {
 }
 
 func rejectedGoesOn(t *testing.T, p *proxy) {
-	c, _ := stage(t, p, says(ok("fine")))
+	c, o := stage(t, p, serve(func(r *message) string { return ok(r.target()) }))
+	target := refusing(t)
 	for range 3 {
-		c.ask("GET http://"+refusing(t)+"/ HTTP/1.1", "Host: x").answer().wantOwn(t, 502, "connection_refused")
-		c.ask("GET http://{O}/ HTTP/1.1", "Host: {O}").answer().want(t, 200, "fine")
+		c.ask("GET http://"+target+"/ HTTP/1.1", "Host: x").answer().wantOwn(t, 502, "connection_refused")
+		c.ask("GET http://{O}/good HTTP/1.1", "Host: {O}").answer().want(t, 200, "/good")
 	}
-	c.send("POST http://"+refusing(t)+"/ HTTP/1.1\r\nHost: x\r\nContent-Length: 36\r\n\r\nGET http://{O}/smuggled HTTP/1.1\r\n\r\n").answer().wantOwn(t, 502, "connection_refused")
-	if rest, _ := c.rest(); rest != "" {
-		t.Errorf("after the refusal came %q", rest)
+	body := c.fill(lines("GET http://{O}/smuggled HTTP/1.1", "Host: {O}"))
+	for _, part := range []string{body, body[:10], ""} { // of the body that comes at once
+		c = dial(t, p)
+		c.fill = o.places
+		m := c.send(fmt.Sprintf("POST http://%s/ HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", target, len(body), part)).answer()
+		m.wantOwn(t, 502, "connection_refused")
+		if strings.EqualFold(m.get("Connection"), "close") {
+			c.try(body[len(part):]) // the refusal may have closed already
+			c.ends()
+			continue
+		}
+		c.send(body[len(part):])
+		c.ask("GET http://{O}/good HTTP/1.1", "Host: {O}").answer().want(t, 200, "/good")
+	}
+	for _, r := range o.seen() {
+		if r.target() != "/good" {
+			t.Errorf("the origin got %q", r.raw)
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"viaduct/clock"
 	"viaduct/wire"
 )
 
@@ -221,7 +220,7 @@ func TestBodyUntilCloseAfterALimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		c.LimitRead(clock.Now(), time.Millisecond)
+		time.AfterFunc(time.Millisecond, c.Abort)
 		if err := c.FillBody(); !isDeadline(err) {
 			t.Fatal(err)
 		}

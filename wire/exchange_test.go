@@ -146,18 +146,21 @@ func TestExchangeSaysWhatWasSent(t *testing.T) {
 		out.B = append(out.B, s...)
 		return c.Exchange(out.B, false, out)
 	}
-	near, _ := loopback(t)
-	c := open(t, near)
+	connect := func() *wire.Conn {
+		near, _ := loopback(t)
+		return open(t, near)
+	}
+	c := connect()
 	c.Abort()
 	if sent, err := exchange(c, question); sent || !isDeadline(err) {
 		t.Errorf("aborted before: sent %v, %v", sent, err)
 	}
-	c.Revive()
+	c = connect()
 	c.LimitRead(clock.Now(), 10*time.Millisecond)
 	if sent, err := exchange(c, question); !sent || !isDeadline(err) || !c.Aborted() {
 		t.Errorf("no answer: sent %v, %v", sent, err)
 	}
-	c.Revive()
+	c = connect()
 	large := strings.Repeat("x", 64<<20)
 	c.LimitWrite(clock.Now(), 500*time.Millisecond)
 	if sent, err := exchange(c, large); !sent || !isDeadline(err) {

@@ -174,6 +174,9 @@ func parseField(line []byte) (Field, *fault.Error) {
 func (h *Head) note(f Field) *fault.Error {
 	again := h.Has(f.ID)
 	h.seen |= 1 << f.ID
+	if h.Status != 0 && (f.ID == Host || f.ID == Expect) {
+		return nil // they mean nothing in an answer
+	}
 	switch f.ID {
 	case ContentLength:
 		if again {

@@ -57,6 +57,7 @@ func TestResetClockForgetsItsLimits(t *testing.T) {
 		c.OnGone(func() { t.Error("gone") })
 		c.OnIdle(func() { t.Error("idle") })
 		for i := range 4 {
+			c.Revive()
 			c.LimitRead(clock.Now(), time.Minute)
 			c.LimitWrite(clock.Now(), time.Minute)
 			switch i {
