@@ -48,7 +48,8 @@ type Clock struct {
 	patience    atomic.Int64 // how long it may
 	sending     atomic.Bool  // the waiting client still sends, to another goroutine
 	state       atomic.Int32
-	passed      atomic.Bool // a limit has passed, or Abort was called
+	passed      atomic.Bool  // a limit has passed, or Abort was called
+	ticking     atomic.Int32 // ticks at work
 
 	mu       sync.Mutex // guards what follows, and the deadlines of the connection
 	timer    *time.Timer
@@ -166,8 +167,8 @@ func (c *Clock) EndWait() bool { return c.state.CompareAndSwap(waiting, busy) }
 // it, and OnIdle is called.
 func (c *Clock) Park(now, d time.Duration) {
 	c.write.Store(0)
+	c.state.Store(idle) // first: a limit that passes at once must find it so
 	c.LimitRead(now, d)
-	c.state.Store(idle)
 }
 
 // Unpark takes the connection back and tells whether it is still open.
@@ -185,7 +186,8 @@ func (c *Clock) Discard() bool {
 
 // arm makes the timer fire at the given time or before.
 func (c *Clock) arm(at time.Duration) {
-	if a := c.armed.Load(); a != 0 && a <= int64(at) {
+	// One that is due is about to look at the limits, this one among them.
+	if a := c.armed.Load(); a != 0 && (a <= int64(at) || a <= int64(Now())) {
 		return
 	}
 	c.mu.Lock()
@@ -216,12 +218,14 @@ func (c *Clock) Stop() {
 	defer c.mu.Unlock()
 	if !c.closed {
 		c.closed = true
-		c.released = c.timer == nil || c.timer.Stop()
+		c.released = (c.timer == nil || c.timer.Stop()) && c.ticking.Load() == 0
 	}
 }
 
 // tick runs when the timer fires.
 func (c *Clock) tick() {
+	c.ticking.Add(1) // before the timer may be armed again
+	defer c.ticking.Add(-1)
 	now := Now()
 	c.armed.Store(0)
 	next := earlier(c.read.Load(), c.write.Load())

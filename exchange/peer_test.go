@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -17,13 +18,14 @@ import (
 // end is one end of a connection, in the test's hands.
 type end struct {
 	*net.TCPConn
-	t testing.TB
-	r *bufio.Reader
+	t        testing.TB
+	r        *bufio.Reader
+	released atomic.Bool // the test is over
 }
 
 func newEnd(t testing.TB, c net.Conn) *end {
 	_ = c.SetDeadline(time.Now().Add(patience))
-	return &end{c.(*net.TCPConn), t, bufio.NewReader(c)}
+	return &end{TCPConn: c.(*net.TCPConn), t: t, r: bufio.NewReader(c)}
 }
 
 // dial opens a connection to the rig.
@@ -61,7 +63,7 @@ func (e *end) head() string {
 func (e *end) hear(text string) {
 	e.t.Helper()
 	b := make([]byte, len(text))
-	if n, err := io.ReadFull(e.r, b); err != nil || string(b) != text {
+	if n, err := io.ReadFull(e.r, b); (err != nil || string(b) != text) && !e.released.Load() {
 		e.t.Errorf("read %q, %v; want %q", b[:n], err, text)
 	}
 }
@@ -69,7 +71,7 @@ func (e *end) hear(text string) {
 // rest is what comes until the connection ends, and how it ends.
 func (e *end) rest() (string, error) {
 	b, err := io.ReadAll(e.r)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !e.released.Load() {
 		e.t.Errorf("the connection is still open, after %q", b)
 	}
 	return string(b), err
@@ -78,7 +80,7 @@ func (e *end) rest() (string, error) {
 // over expects a connection to end, with nothing more in it.
 func (e *end) over() {
 	e.t.Helper()
-	if got, _ := e.rest(); got != "" {
+	if got, _ := e.rest(); got != "" && !e.released.Load() {
 		e.t.Errorf("%q, want the end of the connection", got)
 	}
 }
@@ -157,6 +159,7 @@ func play(t testing.TB, script func(*peer)) *origin {
 		_ = o.l.Close()
 		o.mu.Lock()
 		for _, e := range o.ends {
+			e.released.Store(true)
 			_ = e.SetDeadline(time.Unix(1, 0))
 		}
 		o.mu.Unlock()

@@ -186,11 +186,11 @@ func TestSteadyBodyMayBeLong(t *testing.T) {
 		p.say(ok)
 		p.request()
 	})
-	e := begin(t, func(r *rig) { r.o.BodyTimeout = 500 * time.Millisecond; r.o.ResponseTimeout = 700 * time.Millisecond }).dial()
+	e := begin(t, func(r *rig) { r.o.BodyTimeout = 2 * time.Second; r.o.ResponseTimeout = time.Second }).dial()
 	e.say("%s", o.request("POST", byChunks))
 	for range 12 {
 		e.say("2\r\nab\r\n")
-		<-time.After(100 * time.Millisecond) // peer: in steps
+		<-time.After(200 * time.Millisecond) // peer: in steps
 	}
 	e.say("0\r\n\r\n")
 	e.want("POST", 200)

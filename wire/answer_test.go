@@ -19,11 +19,19 @@ var goodAnswers = []struct {
 	{"until close", lines("HTTP/1.1 200 OK") + "abc", false, "1.1 200 OK close", "abc"},
 	{"until close, keep-alive", lines("HTTP/1.1 200 OK", "Connection: keep-alive") + "abc", false, "1.1 200 OK|Connection:keep-alive close", "abc"},
 	{"until close, 1.0", lines("HTTP/1.0 200 OK") + "abc", false, "1.0 200 OK close", "abc"},
-	{"1.0 with length", lines("HTTP/1.0 200 OK", "Content-Length: 3", "Connection: keep-alive") + "abc", false,
-		"1.0 200 OK|Content-Length:3|Connection:keep-alive length=3 close", "abc"},
-	{"close", lines("HTTP/1.1 200 OK", "Content-Length: 0", "Connection: close, x", "X: y"), false,
-		"1.1 200 OK|Content-Length:0|Connection:close, x|X:y(nominated) length=0 close", ""},
+	{
+		"1.0 with length", lines("HTTP/1.0 200 OK", "Content-Length: 3", "Connection: keep-alive") + "abc", false,
+		"1.0 200 OK|Content-Length:3|Connection:keep-alive length=3 close", "abc",
+	},
+	{
+		"close", lines("HTTP/1.1 200 OK", "Content-Length: 0", "Connection: close, x", "X: y"), false,
+		"1.1 200 OK|Content-Length:0|Connection:close, x|X:y(nominated) length=0 close", "",
+	},
 
+	{
+		"Host and Expect mean nothing", lines("HTTP/1.1 200 OK", "Host: a/b", "Host: c", "Expect: x", "Content-Length: 0"), false,
+		"1.1 200 OK|Host:a/b|Host:c|Expect:x|Content-Length:0 length=0", "",
+	},
 	{"no reason", lines("HTTP/1.1 200", "Content-Length: 0"), false, "1.1 200 |Content-Length:0 length=0", ""},
 	{"reason is empty", lines("HTTP/1.1 200 ", "Content-Length: 0"), false, "1.1 200 |Content-Length:0 length=0", ""},
 	{"reason of words", lines("HTTP/1.1 404 \tNot  \xe9 Found ", "Content-Length: 0"), false, "1.1 404 \tNot  \xe9 Found |Content-Length:0 length=0", ""},

@@ -34,6 +34,8 @@ var goodChunks = []struct{ name, in, want string }{
 // badChunks are chunked bodies that are refused; each is followed by a good end.
 var badChunks = []struct{ name, in string }{
 	{"no size", "\r\n"},
+	{"no size, and the end", "\r\n\r\n"},
+	{"no size, but an extension", ";a\r\n\r\n"},
 	{"size is no number", "x\r\na\r\n"},
 	{"size has 0x", "0x1\r\na\r\n"},
 	{"size has a plus", "+1\r\na\r\n"},
@@ -50,6 +52,7 @@ var badChunks = []struct{ name, in string }{
 	{"size in wide digits", "\uff11\r\na\r\n"},
 	{"NUL after the size", "1\x00\r\na\r\n"},
 	{"LF alone after the size", "1\na\r\n"},
+	{"LF alone after a longer size", "11\na\r\n"},
 	{"CR alone after the size", "1\ra\r\n"},
 	{"two CR after the size", "1\r\r\na\r\n"},
 	{"data too short", "2\r\na\r\n"},
@@ -57,6 +60,8 @@ var badChunks = []struct{ name, in string }{
 	{"nothing after the data", "1\r\na"},
 	{"LF alone after the data", "1\r\na\n"},
 	{"CR alone after the data", "1\r\na\r"},
+	{"CR and something else after the data", "1\r\na\rb"},
+	{"something else and LF after the data", "1\r\nab\n"},
 	{"space after the data", "1\r\na \r\n"},
 
 	{"space before an extension", "1 ;a\r\nb\r\n"},
@@ -192,10 +197,25 @@ func TestChunkingsAgree(t *testing.T) {
 		c := wire.New(cut(r, in, 1+r.IntN(60<<10)), maxHead)
 		var h wire.Head
 		m := readRequest(c, &h)
-		if m.err != nil || m.body != string(body) || !strings.HasPrefix("GET", string(c.TakeBuffered())) {
+		rest := string(c.TakeBuffered()) // as much of it as came
+		if m.err != nil || m.body != string(body) || rest != "GET"[:len(rest)] {
 			t.Fatalf("%s", &m)
 		}
 		c.Drop()
+	}
+}
+
+// TestChunksStandAcrossBuffers: wherever in a chunk a buffer ends, the rest is
+// found in the next.
+func TestChunksStandAcrossBuffers(t *testing.T) {
+	const n = 5 * wire.BufferSize / len("1\r\nx\r\n")
+	for k := range 12 {
+		first := string(wire.AppendChunk(nil, []byte(strings.Repeat("a", k+1))))
+		var h wire.Head
+		m := readRequest(open(t, whole(chunkedHead+first+strings.Repeat("1\r\nx\r\n", n)+"0\r\n\r\n")), &h)
+		if m.err != nil || m.body != strings.Repeat("a", k+1)+strings.Repeat("x", n) {
+			t.Errorf("after %d bytes: %v, %d bytes of body", k+1, m.err, len(m.body))
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -201,10 +202,7 @@ func FuzzChunked(f *testing.F) {
 
 // passing are the fields that wire leaves in a trailer section.
 func passing(fields map[string][]string) map[string][]string {
-	kept := map[string][]string{}
-	for name, values := range fields {
-		kept[name] = values
-	}
+	kept := maps.Clone(fields)
 	for _, v := range fields["connection"] {
 		for o := range strings.SplitSeq(v, ",") {
 			delete(kept, strings.ToLower(strings.Trim(o, " \t")))

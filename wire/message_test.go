@@ -159,8 +159,7 @@ func fields(list []wire.Field) (s []string) {
 
 // kind is the kind of the refusal which err is, None for anything else.
 func kind(err error) fault.Kind {
-	var e *fault.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*fault.Error](err); ok {
 		return e.Kind
 	}
 	return fault.None

@@ -83,7 +83,7 @@ func bytewise(in string) *script {
 // cut delivers pieces of random sizes up to most.
 func cut(r *rand.Rand, in string, most int) *script {
 	s := &script{}
-	for len(in) > 0 {
+	for in != "" {
 		n := min(1+r.IntN(most), len(in))
 		s.pieces = append(s.pieces, []byte(in[:n]))
 		in = in[n:]
@@ -151,8 +151,7 @@ func send(t testing.TB, nc net.Conn, s string) {
 
 // status is that of the refusal which err is, 0 for anything else.
 func status(err error) int {
-	var e *fault.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*fault.Error](err); ok {
 		return e.Status()
 	}
 	return 0

@@ -25,8 +25,10 @@ var goodRequests = []struct{ name, in, want string }{
 	{"value has obs-text", lines("GET / HTTP/1.1", "Host: a", "X: \x80\xff"), "GET / 1.1|Host:a|X:\x80\xff"},
 	{"value has colons", lines("GET / HTTP/1.1", "Host: a", "X::b:"), "GET / 1.1|Host:a|X::b:"},
 	{"field twice", lines("GET / HTTP/1.1", "Host: a", "X: 1", "x: 2"), "GET / 1.1|Host:a|X:1|x:2"},
-	{"names that look like framing", lines("GET / HTTP/1.1", "Host: a", "Content_Length: 5", "Transfer_Encoding: chunked", "Content-Lengthy: 6"),
-		"GET / 1.1|Host:a|Content_Length:5|Transfer_Encoding:chunked|Content-Lengthy:6"},
+	{
+		"names that look like framing", lines("GET / HTTP/1.1", "Host: a", "Content_Length: 5", "Transfer_Encoding: chunked", "Content-Lengthy: 6"),
+		"GET / 1.1|Host:a|Content_Length:5|Transfer_Encoding:chunked|Content-Lengthy:6",
+	},
 
 	{"length", lines("POST / HTTP/1.1", "Host: a", "Content-Length: 0"), "POST / 1.1|Host:a|Content-Length:0 length=0"},
 	{"length has zeros", lines("POST / HTTP/1.0", "content-LENGTH:\t00 "), "POST / 1.0|content-LENGTH:00 length=0 close"},
@@ -43,8 +45,10 @@ var goodRequests = []struct{ name, in, want string }{
 	{"close", lines("GET / HTTP/1.1", "Host: a", "Connection: cLoSe"), "GET / 1.1|Host:a|Connection:cLoSe close"},
 	{"close among others", lines("GET / HTTP/1.1", "Host: a", "Connection: x, ,\tclose ,,"), "GET / 1.1|Host:a|Connection:x, ,\tclose ,, close"},
 	{"close in the second", lines("GET / HTTP/1.1", "Host: a", "Connection:", "Connection: close"), "GET / 1.1|Host:a|Connection:|Connection:close close"},
-	{"named fields", lines("GET / HTTP/1.1", "Connection: X-A,y", "Host: a", "x-a: 1", "Y: 2", "Z: 3"),
-		"GET / 1.1|Connection:X-A,y|Host:a|x-a:1(nominated)|Y:2(nominated)|Z:3"},
+	{
+		"named fields", lines("GET / HTTP/1.1", "Connection: X-A,y", "Host: a", "x-a: 1", "Y: 2", "Z: 3"),
+		"GET / 1.1|Connection:X-A,y|Host:a|x-a:1(nominated)|Y:2(nominated)|Z:3",
+	},
 	{"keep-alive names no field", lines("GET / HTTP/1.1", "Host: a", "Connection: keep-alive", "Keep-Alive: 5"), "GET / 1.1|Host:a|Connection:keep-alive|Keep-Alive:5"},
 	{"proxy-connection says nothing", lines("GET / HTTP/1.1", "Host: a", "Proxy-Connection: close"), "GET / 1.1|Host:a|Proxy-Connection:close"},
 	{"upgrade", lines("GET / HTTP/1.1", "Host: a", "Connection: Upgrade", "Upgrade: x/1"), "GET / 1.1|Host:a|Connection:Upgrade|Upgrade:x/1 upgrade"},

@@ -107,7 +107,7 @@ func size(r *rand.Rand, most int) int {
 // chunk codes s in chunks of random sizes, with extensions here and there.
 func chunk(r *rand.Rand, s string) string {
 	var b strings.Builder
-	for len(s) > 0 {
+	for s != "" {
 		n := 1 + r.IntN(min(len(s), 1+size(r, 40<<10)))
 		ext := ""
 		if r.IntN(8) == 0 {
