@@ -5,6 +5,7 @@ package accesslog
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/netip"
 	"strconv"
@@ -36,6 +37,8 @@ type Entry struct {
 const (
 	flushSize  = 32 << 10
 	flushEvery = 250 * time.Millisecond
+	mostHeld   = 4 << 20 // bytes
+	mostTarget = 2 << 10 // bytes of a target
 )
 
 // Writer is a log. A nil Writer logs nothing. Add may be called by many
@@ -43,9 +46,10 @@ const (
 type Writer struct {
 	out io.Writer
 
-	mu   sync.Mutex // guards buf
-	buf  []byte
-	full chan struct{} // asks Run to write out now
+	mu      sync.Mutex // guards buf and dropped
+	buf     []byte
+	dropped int           // lines, since the last that was kept
+	full    chan struct{} // asks Run to write out now
 }
 
 // New makes a log that writes whole lines to out.
@@ -53,14 +57,18 @@ func New(out io.Writer) *Writer {
 	return &Writer{out: out, full: make(chan struct{}, 1)}
 }
 
-// Add appends the line of an exchange. It does not wait for the disk, unless
-// far more is held back than Run has managed to write.
+// Add appends the line of an exchange. It never waits for whoever takes the
+// lines: when far more is held back than Run can write, lines are dropped.
 func (w *Writer) Add(e *Entry) {
 	if w == nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.buf) > mostHeld {
+		w.dropped++
+		return
+	}
 	w.buf = e.append(w.buf)
 	if len(w.buf) < flushSize {
 		return
@@ -68,10 +76,6 @@ func (w *Writer) Add(e *Entry) {
 	select {
 	case w.full <- struct{}{}:
 	default:
-	}
-	if len(w.buf) > 32*flushSize {
-		_, _ = w.out.Write(w.buf)
-		w.buf = w.buf[:0]
 	}
 }
 
@@ -90,14 +94,19 @@ func (w *Writer) Run(ctx context.Context, failed func(error)) {
 		case <-w.full:
 		}
 		w.mu.Lock()
-		lines := w.buf
-		w.buf = spare[:0]
+		lines, lost := w.buf, w.dropped
+		w.buf, w.dropped = spare[:0], 0
 		w.mu.Unlock()
 		spare = lines
 		if len(lines) == 0 {
 			continue
 		}
 		_, err := w.out.Write(lines)
+		if err == nil && lost > 0 {
+			failed(fmt.Errorf("%d lines dropped: they came faster than they could be written", lost))
+			broken = true
+			continue
+		}
 		if (err != nil) != broken {
 			broken = err != nil
 			failed(err)
@@ -138,9 +147,10 @@ func (e *Entry) append(b []byte) []byte {
 // appendTarget leaves out what is nobody's business: the query, and a user name
 // and password, which no valid target has but a client may have written.
 func appendTarget(b, target []byte) []byte {
-	if i := bytes.IndexByte(target, '?'); i >= 0 {
+	if i := bytes.IndexAny(target, "?#"); i >= 0 {
 		target = target[:i]
 	}
+	target = target[:min(len(target), mostTarget)]
 	scheme, rest, ok := bytes.Cut(target, []byte("://"))
 	if ok {
 		b = append(appendEscaped(b, scheme), "://"...)

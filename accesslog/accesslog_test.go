@@ -155,6 +155,8 @@ func TestTargetTellsNoSecret(t *testing.T) {
 		{"of CONNECT", "joe:s3cret@example.com:443", "example.com:443"},
 		{"other scheme", "ftp://joe:s3cret@example.com/", "ftp://example.com/"},
 		{"at sign in the path", "http://example.com/@scope/a@1.0", "http://example.com/@scope/a@1.0"},
+		{"fragment", "http://example.com/#s3cret", "http://example.com/"},
+		{"very long", "http://example.com/" + strings.Repeat("x", 10_000), "http://example.com/" + strings.Repeat("x", 2029)},
 		{"authority", "example.com:443", "example.com:443"},
 		{"star", "*", "*"},
 	} {
@@ -198,7 +200,7 @@ func read(t testing.TB, line string) map[string]any {
 
 func TestNoByteBreaksTheLine(t *testing.T) {
 	for b := range 256 {
-		if b == '?' || b == '@' {
+		if b == '?' || b == '#' || b == '@' {
 			continue
 		}
 		e := entry()

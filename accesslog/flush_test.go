@@ -58,29 +58,37 @@ func TestManyWriteWholeLines(t *testing.T) {
 	}
 }
 
-// A disk that hangs stops nobody before a MiB is held back; then it is waited
-// for, and no line is lost.
-func TestDiskThatHangsIsWaitedForAtLast(t *testing.T) {
+// A disk that hangs stops nobody: what it does not take is held back, up to a
+// bound, and what is too much is counted.
+func TestDiskThatHangsStopsNobody(t *testing.T) {
 	d := new(disk)
 	w := accesslog.New(d)
+	reports := make(chan error, 10)
 	d.mu.Lock() // it hangs
-	stop := run(w, unexpected(t))
+	stop := run(w, func(err error) { reports <- err })
 	line := len(lineOf(t, entry()))
-	for range 900 << 10 / line {
+	const added = 16 << 20
+	for range added / line {
 		w.Add(entry())
 	}
-	full := make(chan struct{})
-	go func() {
-		defer close(full)
-		for range 2 << 20 / line {
-			w.Add(entry())
-		}
-	}()
 	d.mu.Unlock()
-	<-full
+	var lost int
+	if err := <-reports; err == nil {
+		t.Fatal("nothing was lost?")
+	} else if _, e := fmt.Sscanf(err.Error(), "%d lines dropped", &lost); e != nil {
+		t.Fatalf("reported: %v", err)
+	}
+	w.Add(entry()) // this one is written, and that is reported
+	if err := <-reports; err != nil {
+		t.Errorf("reported: %v", err)
+	}
 	stop()
-	if got, want := strings.Count(d.text(), "\n"), 900<<10/line+2<<20/line; got != want {
-		t.Errorf("%d lines, want %d", got, want)
+	kept := strings.Count(d.text(), "\n") - 1
+	if kept+lost != added/line {
+		t.Errorf("%d lines kept and %d lost of %d", kept, lost, added/line)
+	}
+	if most := 9 << 20 / line; kept > most || kept < 3<<20/line {
+		t.Errorf("%d lines were held back, %d are the most", kept, most)
 	}
 }
 

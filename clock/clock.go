@@ -11,12 +11,14 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
 // epoch makes times small: they are durations since the program began.
 var epoch = time.Now()
+
+// past is a deadline that ends a wait at once.
+var past = time.Unix(1, 0)
 
 // Now is the time since the program began, by the monotonic clock.
 func Now() time.Duration { return time.Since(epoch) }
@@ -48,13 +50,17 @@ type Clock struct {
 	patience    atomic.Int64 // how long it may
 	sending     atomic.Bool  // the waiting client still sends, to another goroutine
 	state       atomic.Int32
+	stall       atomic.Int64 // how long the last bound on writing was
 	passed      atomic.Bool  // a limit has passed, or Abort was called
+	aborted     atomic.Bool  // writing is over too
 	ticking     atomic.Int32 // ticks at work
 
 	mu       sync.Mutex // guards what follows, and the deadlines of the connection
 	timer    *time.Timer
 	closed   bool
 	released bool
+	extended int64 // the limit on writing as the last look at unsent moved it
+	unsent   int   // bytes the peer had not taken then
 
 	onGone, onIdle func()
 }
@@ -70,6 +76,7 @@ func (c *Clock) Start(nc net.Conn) {
 	}
 	c.sending.Store(false)
 	c.passed.Store(false)
+	c.aborted.Store(false)
 	c.state.Store(busy)
 }
 
@@ -85,8 +92,13 @@ func (c *Clock) OnIdle(f func()) { c.onIdle = f }
 // os.ErrDeadlineExceeded. Zero or less lifts the bound.
 func (c *Clock) LimitRead(now, d time.Duration) { c.setLimit(&c.read, now, d) }
 
-// LimitWrite bounds writing likewise.
-func (c *Clock) LimitWrite(now, d time.Duration) { c.setLimit(&c.write, now, d) }
+// LimitWrite bounds a standstill of writing: while the peer takes bytes,
+// however slowly, or none wait for it, the limit moves on. A peer that takes
+// nothing is given a quarter more, as it must be looked at twice to tell.
+func (c *Clock) LimitWrite(now, d time.Duration) {
+	c.stall.Store(int64(d))
+	c.setLimit(&c.write, now, d)
+}
 
 func (c *Clock) setLimit(limit *atomic.Int64, now, d time.Duration) {
 	if d <= 0 {
@@ -113,8 +125,24 @@ func (c *Clock) LimitReadOnce(now, d time.Duration) {
 func (c *Clock) Abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return // the connection may be another's by now
+	}
 	c.passed.Store(true)
-	_ = c.nc.SetDeadline(epoch)
+	c.aborted.Store(true)
+	_ = c.nc.SetDeadline(past)
+}
+
+// endRead ends the waits for bytes. What is on its way to the peer is not
+// touched: an answer does not suffer from a body that does not come.
+func (c *Clock) endRead() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.passed.Store(true)
+	_ = c.nc.SetReadDeadline(past)
 }
 
 // Cut is Abort for a client, and for what it waits for.
@@ -130,6 +158,7 @@ func (c *Clock) Revive() {
 	defer c.mu.Unlock()
 	c.read.Store(0)
 	c.write.Store(0)
+	c.aborted.Store(false)
 	if c.passed.Swap(false) {
 		_ = c.nc.SetDeadline(time.Time{})
 	}
@@ -141,8 +170,10 @@ func (c *Clock) Revive() {
 func (c *Clock) BeginWait(now, patience time.Duration) {
 	c.halved.Store(0)
 	c.patience.Store(int64(patience))
-	c.state.Store(waiting)
-	if c.passed.Load() {
+	if !c.state.CompareAndSwap(busy, waiting) && c.state.Load() == gone {
+		return // that stays so
+	}
+	if c.aborted.Load() {
 		c.leave() // cut between two waits
 		return
 	}
@@ -186,22 +217,26 @@ func (c *Clock) Discard() bool {
 
 // arm makes the timer fire at the given time or before.
 func (c *Clock) arm(at time.Duration) {
-	// One that is due is about to look at the limits, this one among them.
-	if a := c.armed.Load(); a != 0 && (a <= int64(at) || a <= int64(Now())) {
+	if c.armedBy(at) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	after := at - Now() // at was counted from a time that may be long past
-	switch {
-	case c.closed:
+	if c.closed || c.armedBy(at) {
 		return
-	case c.timer == nil:
-		c.timer = time.AfterFunc(after, c.tick)
-	default:
-		c.timer.Reset(after)
 	}
-	c.armed.Store(int64(at))
+	c.armed.Store(int64(at)) // first: the tick may come at once, and clears it
+	after := at - Now()      // at was counted from a time that may be long past
+	if c.timer == nil {
+		c.timer = time.AfterFunc(after, c.tick)
+		return
+	}
+	c.timer.Reset(after)
+}
+
+func (c *Clock) armedBy(at time.Duration) bool {
+	a := c.armed.Load()
+	return a != 0 && a <= int64(at)
 }
 
 // Released tells whether Stop was called, and the timer neither fires nor is
@@ -226,19 +261,21 @@ func (c *Clock) Stop() {
 func (c *Clock) tick() {
 	c.ticking.Add(1) // before the timer may be armed again
 	defer c.ticking.Add(-1)
-	now := Now()
 	c.armed.Store(0)
-	next := earlier(c.read.Load(), c.write.Load())
-	if next != 0 && next <= int64(now) {
+	now := Now()
+	if passed(&c.read, now) {
 		if c.state.Load() == idle {
 			if c.Discard() && c.onIdle != nil {
 				c.onIdle()
 			}
 			return
 		}
-		c.expire(next)
-		next = 0
+		c.endRead()
 	}
+	if at := c.write.Load(); at != 0 && at <= int64(now) && !c.moving(at, now) && passed(&c.write, now) {
+		c.Abort()
+	}
+	next := earlier(c.read.Load(), c.write.Load())
 	if c.state.Load() == waiting {
 		if c.left(now) {
 			c.leave()
@@ -253,12 +290,34 @@ func (c *Clock) tick() {
 	}
 }
 
-// expire ends the waits whose limit has passed, unless the limit was moved
-// while the timer fired.
-func (c *Clock) expire(limit int64) {
-	if earlier(c.read.Load(), c.write.Load()) == limit {
-		c.Abort()
+// passed tells whether a limit has passed, and lifts it, unless it was moved
+// meanwhile.
+func passed(limit *atomic.Int64, now time.Duration) bool {
+	at := limit.Load()
+	return at != 0 && at <= int64(now) && limit.CompareAndSwap(at, 0)
+}
+
+// moving tells whether the write whose limit has passed still goes on, and
+// moves its limit then. The kernel says that a socket has room again only when
+// a good part of its buffer is free, which with a slow peer takes minutes.
+func (c *Clock) moving(at int64, now time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, more := unsent(c.nc), c.stall.Load()
+	switch {
+	case n < 0 || c.closed:
+		return false
+	case n == 0: // nothing waits for the peer: whoever feeds it is slow
+	case c.extended != at:
+		more = more/4 + 1
+	case n == c.unsent:
+		return false
 	}
+	next := int64(now) + more
+	if c.write.CompareAndSwap(at, next) {
+		c.extended, c.unsent = next, n
+	}
+	return true
 }
 
 // earlier is the lesser of two times of which 0 is never.
@@ -268,12 +327,6 @@ func earlier(a, b int64) int64 {
 	}
 	return a
 }
-
-// TCP states of Linux, as TCP_INFO tells them.
-const (
-	tcpClose     = 7
-	tcpCloseWait = 8
-)
 
 // left tells whether a waiting client is gone: its connection was reset, or it
 // ended its side some time ago. Bytes that wait unread do not hide that.
@@ -290,26 +343,4 @@ func (c *Clock) left(now time.Duration) bool {
 	}
 	c.halved.Store(0)
 	return false
-}
-
-// tcpState is the state of the TCP connection under nc, or 0.
-func tcpState(nc net.Conn) (state int) {
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		nc = t.NetConn()
-	}
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
-		return 0
-	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	_ = raw.Control(func(fd uintptr) {
-		v, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
-		if err == nil {
-			state = v & 0xff // tcpi_state is the first byte of tcp_info
-		}
-	})
-	return state
 }

@@ -87,6 +87,7 @@ func runForward(c *cli.Context, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGPIPE) // a reader of the access log that leaves ends the log, not the proxy
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer close(signals) // ends obey

@@ -124,7 +124,7 @@ func (s *Session) Remote() netip.AddrPort { return s.remote }
 func (s *Session) Request() *wire.Head { return &s.req }
 
 // Discard closes the connection if the client owes the first byte of a request.
-func (s *Session) Discard() { s.client.Discard() }
+func (s *Session) Discard() { s.client.DiscardQuiet() }
 
 // Cut ends the session wherever it is.
 func (s *Session) Cut() { s.client.Cut() }
@@ -138,6 +138,7 @@ func (s *Session) Close() {
 		if s.o.Panicked != nil {
 			s.o.Panicked(r, debug.Stack())
 		}
+		s.breakOff()
 		if s.work != nil {
 			s.stopUpload()
 		}
@@ -162,12 +163,16 @@ func (s *Session) Next() bool {
 		s.work.release()
 		s.work = nil
 	}
-	if s.closing || s.taken || s.o.Draining.Load() {
+	draining := s.o.Draining.Load()
+	if s.closing || s.taken || draining && s.client.Used() && s.client.Clean() {
 		s.part()
 		return false
 	}
 	first := s.o.IdleTimeout
-	if !s.client.Used() {
+	switch {
+	case draining: // its request is on the way
+		first = DrainFirst
+	case !s.client.Used():
 		first = s.o.HeaderTimeout
 	}
 	if s.client.Await(first) != nil {
@@ -250,6 +255,14 @@ func (s *Session) clientGone() {
 	}
 }
 
+// breakOff makes the end of the client's connection a reset, which nobody takes
+// for the end of an answer.
+func (s *Session) breakOff() {
+	if c, ok := s.client.NetConn().(interface{ SetLinger(int) error }); ok {
+		_ = c.SetLinger(0)
+	}
+}
+
 // dropUpstream closes the connection in use: nothing that follows on it could be
 // trusted.
 func (s *Session) dropUpstream() {
@@ -274,6 +287,10 @@ func (s *Session) enterOrigin(w *Way) {
 	s.leaveOrigin()
 	s.origin, s.dest, s.pool = w.Pool.Origin(w.To), w.To, w.Pool
 }
+
+// DrainFirst is how long a new client may take for its first byte when a drain
+// has begun.
+const DrainFirst = 200 * time.Millisecond
 
 // Bounds of the wait for a client that is still sending when it has been
 // answered for the last time.

@@ -220,6 +220,13 @@ func (s *Session) respond(up *upstream.Conn, upgrade bool) error {
 		// proxy alone; there is none behind an origin.
 		return fault.New(fault.ProtocolError, errors.New("407 from an origin"))
 	}
+	if s.uploading && s.req.Expect && !s.continued {
+		// The client may send its body or leave it (RFC 9110 section 10.1.1).
+		s.stopUpload()
+		up.Revive()
+		s.resp.Close = true // the origin may still wait for it
+		s.closing, s.unread = true, true
+	}
 	now := clock.Now()
 	s.entry.Wait = now - s.began
 	if s.relayBody(up, now) {
@@ -301,8 +308,8 @@ func (s *Session) bodyFault(t *stream, err error) fault.Kind {
 func (s *Session) abandon() {
 	s.closing, s.left = true, true
 	s.stopUpload()
-	if c, ok := s.client.NetConn().(interface{ SetLinger(int) error }); ok && s.framing() == byClose {
-		_ = c.SetLinger(0)
+	if s.framing() == byClose {
+		s.breakOff()
 	}
 }
 

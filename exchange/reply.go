@@ -59,7 +59,27 @@ func (s *Session) refuse(err *fault.Error, rule string) {
 		r.body = []byte(say + "\n")
 	}
 	s.entry.Rule = rule
+	if err.Kind == fault.RequestError {
+		s.entry.Target = harmless(s.entry.Target)
+	}
 	s.reply(&r)
+}
+
+// harmless is what may be logged of a target that makes no sense: it may have a
+// password in an odd place. Slices of it stay valid as long as the target.
+func harmless(target []byte) []byte {
+	if i := bytes.IndexAny(target, "?#"); i >= 0 {
+		target = target[:i]
+	}
+	i := bytes.LastIndexByte(target, '@')
+	if i < 0 {
+		return target
+	}
+	scheme, _, ok := bytes.Cut(target[:i], []byte("://"))
+	if !ok {
+		return target[i+1:]
+	}
+	return append(append(bytes.Clone(scheme), "://"...), target[i+1:]...)
 }
 
 func (s *Session) reply(r *reply) {

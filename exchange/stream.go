@@ -80,6 +80,7 @@ func (t *stream) put(p []byte) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
+	t.now = clock.Now()
 	return t.write(p)
 }
 
@@ -171,7 +172,7 @@ func (t *stream) splice(n int64) error {
 }
 
 // progress moves the limits on while bytes move. src is not at fault while dst
-// does not read.
+// does not read; the clock of dst sees for itself that it waits for nothing.
 func (t *stream) progress(int) {
 	t.now = clock.Now()
 	if t.gap > 0 {

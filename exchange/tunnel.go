@@ -38,6 +38,7 @@ func (s *Session) Tunnel(w *Way) {
 	s.entry.Endpoint = addrPort(nc.RemoteAddr())
 	s.entry.Status = 200
 	s.entry.Wait = clock.Now() - s.began
+	s.client.LimitWrite(clock.Now(), s.o.BodyTimeout)
 	if _, err := s.client.Write(established); err != nil {
 		_ = nc.Close()
 		s.closing = true

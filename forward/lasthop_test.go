@@ -65,7 +65,7 @@ func TestLastHop(t *testing.T) {
 			if !strings.Contains(body, row.want) {
 				t.Errorf("%q, want %q", body, row.want)
 			}
-			for _, word := range strings.Split(row.never, "|") {
+			for word := range strings.SplitSeq(row.never, "|") {
 				if word != "" && strings.Contains(body, word) {
 					t.Errorf("%q has %q", body, word)
 				}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"viaduct/exchange"
 	"viaduct/forward"
 )
 
@@ -14,7 +15,7 @@ import (
 // ErrCut when some were cut, or when hurry ended, which ends the drain at once.
 func (s *Server) Run(ctx, hurry context.Context) error {
 	logged, stopLog := s.runLog()
-	defer func() { stopLog(); <-logged; s.closeLog() }()
+	defer s.endLog(logged, stopLog)
 	failed := make(chan error, len(s.listeners))
 	accepting := len(s.listeners)
 	for _, l := range s.listeners {
@@ -60,6 +61,17 @@ func (s *Server) writeLog(ctx context.Context, done chan<- struct{}) {
 	defer close(done)
 	if s.access != nil {
 		s.access.Run(ctx, s.logFailed)
+	}
+}
+
+// endLog has the access log written out, unless nobody takes it.
+func (s *Server) endLog(logged <-chan struct{}, stop context.CancelFunc) {
+	stop()
+	select {
+	case <-logged:
+		s.closeLog()
+	case <-time.After(2 * time.Second):
+		s.log.Error("access log cannot be written out")
 	}
 }
 
@@ -145,7 +157,7 @@ func (s *Server) serve(nc net.Conn, old *forward.Client) *forward.Client {
 	defer s.serving.Done()
 	c := s.proxy.Accept(nc, old)
 	s.clients.Lock()
-	s.clients.all[c] = struct{}{}
+	s.clients.all[c] = time.Now()
 	s.clients.Unlock()
 	c.Serve()
 	s.clients.Lock()
@@ -185,7 +197,11 @@ func (s *Server) finish(ctx context.Context, served <-chan struct{}) (cut error)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	over := ctx.Done()
-	end := func(c *forward.Client) { c.Discard() }
+	end := func(c *forward.Client, since time.Time) {
+		if time.Since(since) > exchange.DrainFirst { // else its first request is on the way
+			c.Discard()
+		}
+	}
 	for {
 		s.each(end)
 		select {
@@ -193,18 +209,18 @@ func (s *Server) finish(ctx context.Context, served <-chan struct{}) (cut error)
 			return cut
 		case <-over:
 			over, cut = nil, ErrCut
-			end = func(c *forward.Client) { c.Cut() }
+			end = func(c *forward.Client, _ time.Time) { c.Cut() }
 		case <-tick.C:
 		}
 	}
 }
 
 // each does something to every client that has no tunnel.
-func (s *Server) each(do func(*forward.Client)) {
+func (s *Server) each(do func(c *forward.Client, since time.Time)) {
 	s.clients.Lock()
 	defer s.clients.Unlock()
-	for c := range s.clients.all {
-		do(c)
+	for c, since := range s.clients.all {
+		do(c, since)
 	}
 }
 

@@ -59,8 +59,8 @@ type Server struct {
 	stopped chan struct{}
 	serving sync.WaitGroup
 	clients struct {
-		sync.Mutex // guards all
-		all        map[*forward.Client]struct{}
+		sync.Mutex                               // guards all
+		all        map[*forward.Client]time.Time // since when
 	}
 }
 
@@ -77,7 +77,7 @@ var ErrCut = errors.New("cut at the drain deadline")
 // opened.
 func New(conf Forward, log *slog.Logger) (*Server, error) {
 	s := &Server{conf: conf, log: log, ready: make(chan net.Conn), stopped: make(chan struct{})}
-	s.clients.all = map[*forward.Client]struct{}{}
+	s.clients.all = map[*forward.Client]time.Time{}
 	addrs := make([]string, 0, len(conf.Listen))
 	for _, l := range conf.Listen {
 		a, err := listenAddr(l, conf.Open)

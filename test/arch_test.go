@@ -90,7 +90,7 @@ var fences = []struct {
 	{pkg: "log/slog", only: []string{"forward", "reverse", "registry", "admin", "server", "cmd"}, why: "floors 0 and 1 return errors; above, one line says it once"},
 	{pkg: "os/signal", only: []string{"server", "cmd"}, why: "signals belong to who runs the process"},
 	{pkg: "os/exec", only: []string{"server", "cmd"}, why: "processes are started by commands and by the hand-over, not by requests"},
-	{pkg: "unsafe", only: []string{"wire", "relay"}, why: "only the rooms that move bytes, and with a test for each use"},
+	{pkg: "unsafe", only: []string{"clock", "wire", "relay"}, why: "only the rooms that ask the kernel, and with a test for each use"},
 	{pkg: "testing", only: []string{}, why: "production code does not know that it is tested"},
 	{pkg: "flag", only: []string{}, why: "urfave/cli reads the command line"},
 	{pkg: "net", never: []string{"acl", "lb", "hop"}, why: "pure rooms do no I/O: net/netip has addresses"},

@@ -21,6 +21,9 @@ type Dialer struct {
 // address is tried although the one before has not failed yet.
 const stagger = 250 * time.Millisecond
 
+// maxAttempts bounds the addresses that are tried: a name can have thousands.
+const maxAttempts = 64
+
 // socket makes connections without keep-alive probes: those cost four system
 // calls, and whoever keeps a connection for long turns them on.
 var socket = net.Dialer{KeepAlive: -1}
@@ -47,7 +50,8 @@ func (d *Dialer) Connect(ctx context.Context, to Destination) (*net.TCPConn, err
 	if len(allowed) == 1 {
 		return one(ctx, allowed[0])
 	}
-	return race(ctx, interleave(allowed))
+	mixed := interleave(allowed)
+	return race(ctx, mixed[:min(len(mixed), maxAttempts)])
 }
 
 // one dials one address. Dialer.DialTCP would do it with less ado, but binds the

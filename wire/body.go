@@ -41,7 +41,7 @@ type body struct {
 	phase   uint8
 	done    bool
 	left    int64 // of the body, or of the chunk
-	extra   int   // bytes of chunk extensions so far
+	extra   int   // bytes of chunk extensions in excess of data
 	trailer *Head
 }
 
@@ -214,7 +214,8 @@ func (c *Conn) readChunkSize() (bool, *fault.Error) {
 	if !ok || !validExtension(rest) {
 		return false, errChunk
 	}
-	if c.body.extra += len(rest); c.body.extra > maxExtensions {
+	c.body.extra = max(0, c.body.extra+len(rest)-int(min(size, maxExtensions)))
+	if c.body.extra > maxExtensions {
 		return false, errChunk
 	}
 	c.r += i + 1

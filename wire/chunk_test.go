@@ -164,8 +164,9 @@ func TestChunkOverheadIsBounded(t *testing.T) {
 		{"chunk line of 1025", one(1022) + end, false},
 		{"chunk line without end", "1;" + strings.Repeat("e", 1100), false},
 		{"extensions of 16 K", strings.Repeat(one(1023-8), 16) + "1;" + strings.Repeat("e", 127) + "\r\nx\r\n" + end, true},
-		{"extensions over 16 K", strings.Repeat(one(1023-8), 16) + "1;" + strings.Repeat("e", 128) + "\r\nx\r\n" + end, false},
-		{"extensions over 16 K in small pieces", strings.Repeat(one(1), 8193) + end, false},
+		{"extensions over 16 K", strings.Repeat(one(1023-8), 16) + "1;" + strings.Repeat("e", 145) + "\r\nx\r\n" + end, false}, // and 17 of data
+		{"extensions over 16 K in small pieces", strings.Repeat(one(1), 16385) + end, false},
+		{"extensions no longer than the data", strings.Repeat("50;"+strings.Repeat("e", 79)+"\r\n"+strings.Repeat("x", 80)+"\r\n", 1000) + end, true},
 		{"small chunks without extensions", strings.Repeat("1\r\nx\r\n", 50000) + end, true},
 		{"trailer of 16 K", "0\r\n" + trailer(16<<10-2) + "\r\n", true},
 		{"trailer over 16 K", "0\r\n" + trailer(16<<10-1) + "\r\n", false},

@@ -57,10 +57,10 @@ type Head struct {
 	Expect  bool  // Expect: 100-continue
 	Upgrade bool  // Connection: upgrade, with an Upgrade field
 
-	seen    uint16   // bits of the Names met
-	upgrade bool     // Connection has the option
-	keep    bool     // Connection: keep-alive
-	options [][]byte // fields that Connection names, RFC 9110 section 7.6.1
+	seen       uint16   // bits of the Names met
+	upgrade    bool     // Connection has the option
+	dropExpect bool     // Connection names Expect, which then goes no further
+	options    [][]byte // fields that Connection names, RFC 9110 section 7.6.1
 
 	pos  int // where the line to be parsed begins
 	scan int // how far that line was searched for its end
@@ -240,7 +240,7 @@ func (h *Head) addOptions(v []byte) *fault.Error {
 		case fold(o, "close"):
 			h.Close = true
 		case fold(o, "keep-alive"):
-			h.keep = true
+			// which it is anyway
 		case fold(o, "upgrade"):
 			h.upgrade = true
 		case fold(o, "content-length"), fold(o, "transfer-encoding"), fold(o, "host"):
@@ -248,6 +248,7 @@ func (h *Head) addOptions(v []byte) *fault.Error {
 		case len(h.options) == maxOptions:
 			return errOption
 		default:
+			h.dropExpect = h.dropExpect || fold(o, "expect")
 			h.options = append(h.options, o)
 		}
 	}
@@ -259,6 +260,7 @@ func (h *Head) finish() *fault.Error {
 	if h.Chunked && (h.Length >= 0 || h.Minor == 0) {
 		return errTwoFramings // RFC 9112 section 6.1
 	}
+	h.Expect = h.Expect && !h.dropExpect
 	h.Upgrade = h.upgrade && h.Has(Upgrade) && h.Minor == 1
 	// RFC 9112 appendix C.2.2: a proxy keeps no persistent connection with an
 	// HTTP/1.0 peer, whatever its Connection field says.

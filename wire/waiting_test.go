@@ -83,7 +83,7 @@ func TestPatienceBeginsAnew(t *testing.T) {
 	w.far.CloseWrite()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	for began := clock.Now(); clock.Now()-began < 2*patience; <-tick.C {
+	for began := clock.Now(); clock.Now()-began < 3*patience; <-tick.C {
 		w.conn.BeginWait(clock.Now(), patience)
 	}
 	quiet(t, "gone", w.gone)

@@ -165,6 +165,16 @@ func (c *Conn) Exchange(out []byte, peek bool, free *Buffer) (sent bool, err err
 	return sent, err
 }
 
+// DiscardQuiet is Discard, but leaves a connection alone on which a request has
+// come that nobody has read yet. It is for a goroutine that does not read here.
+func (c *Conn) DiscardQuiet() bool {
+	still := true
+	if c.raw != nil {
+		_ = c.raw.Control(func(fd uintptr) { still = quiet(int(fd)) })
+	}
+	return still && c.Discard()
+}
+
 // Clean tells whether an idle connection can still be used: open, with nothing
 // to read.
 func (c *Conn) Clean() bool {
