@@ -61,6 +61,7 @@ type Clock struct {
 	released bool
 	extended int64 // the limit on writing as the last look at unsent moved it
 	unsent   int   // bytes the peer had not taken then
+	still    int   // looks without a change
 
 	onGone, onIdle func()
 }
@@ -92,13 +93,16 @@ func (c *Clock) OnIdle(f func()) { c.onIdle = f }
 // os.ErrDeadlineExceeded. Zero or less lifts the bound.
 func (c *Clock) LimitRead(now, d time.Duration) { c.setLimit(&c.read, now, d) }
 
-// LimitWrite bounds a standstill of writing: while the peer takes bytes,
-// however slowly, or none wait for it, the limit moves on. A peer that takes
-// nothing is given a quarter more, as it must be looked at twice to tell.
+// LimitWrite bounds a standstill of writing to d: while the peer takes bytes,
+// however slowly, or none wait for it, there is none. It is looked for four
+// times in d, so that a peer which takes nothing is given a quarter more.
 func (c *Clock) LimitWrite(now, d time.Duration) {
 	c.stall.Store(int64(d))
-	c.setLimit(&c.write, now, d)
+	c.setLimit(&c.write, now, d/looks)
 }
+
+// looks is how often a write is looked at within its limit.
+const looks = 4
 
 func (c *Clock) setLimit(limit *atomic.Int64, now, d time.Duration) {
 	if d <= 0 {
@@ -297,23 +301,26 @@ func passed(limit *atomic.Int64, now time.Duration) bool {
 	return at != 0 && at <= int64(now) && limit.CompareAndSwap(at, 0)
 }
 
-// moving tells whether the write whose limit has passed still goes on, and
-// moves its limit then. The kernel says that a socket has room again only when
-// a good part of its buffer is free, which with a slow peer takes minutes.
+// moving tells whether the write that is due for a look may go on, and says when
+// to look again. The kernel says that a socket has room only when a good part
+// of its buffer is free, which with a slow peer takes minutes.
 func (c *Clock) moving(at int64, now time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, more := unsent(c.nc), c.stall.Load()
+	n, most := unsent(c.nc), looks
+	if n < 0 {
+		most-- // nothing to compare with: by time alone
+	}
 	switch {
-	case n < 0 || c.closed:
-		return false
-	case n == 0: // nothing waits for the peer: whoever feeds it is slow
-	case c.extended != at:
-		more = more/4 + 1
-	case n == c.unsent:
+	case c.extended != at, n == 0, n != c.unsent:
+		c.still = 0 // a new write, or nobody to wait for, or it moves
+	default:
+		c.still++
+	}
+	if c.still >= most {
 		return false
 	}
-	next := int64(now) + more
+	next := int64(now) + c.stall.Load()/looks
 	if c.write.CompareAndSwap(at, next) {
 		c.extended, c.unsent = next, n
 	}
