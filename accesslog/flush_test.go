@@ -114,6 +114,7 @@ func TestAddAllocatesNothing(t *testing.T) {
 
 func BenchmarkAdd(b *testing.B) {
 	w := accesslog.New(new(nowhere))
+	defer run(w, func(error) {})() // lines are dropped when they come faster
 	e := entry()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -205,8 +205,9 @@ func TestSilenceOfTheOriginIsBounded(t *testing.T) {
 		{"an interim answer", says("HTTP/1.1 100 Continue\r\n\r\n")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			o := play(t, one(func(p *peer) { c.script(p); p.over() }))
-			e := begin(t, func(r *rig) { r.o.ResponseTimeout = 200 * time.Millisecond }).dial()
+			e := begin(t, func(r *rig) { r.o.ResponseTimeout = 2 * time.Second }).dial()
 			e.say("%s", o.get())
 			if c.name == "an interim answer" {
 				e.want("GET", 100)

@@ -81,15 +81,16 @@ type Session struct {
 
 // work is what a session needs only while an exchange lasts.
 type work struct {
-	req, resp wire.Head
-	entry     accesslog.Entry
-	began     time.Duration
-	sending   stream // of the request's body, while it is being sent
-	answering stream // of the answer's
-	uploading bool
-	uploadErr error // of the client's side, when the upload ended by itself
-	continued bool  // 100 (Continue) was passed on
-	heard     bool  // the origin has said something
+	req, resp  wire.Head
+	entry      accesslog.Entry
+	began      time.Duration
+	sending    stream // of the request's body, while it is being sent
+	answering  stream // of the answer's
+	uploading  bool
+	responding atomic.Bool // the head of the final answer has come
+	uploadErr  error       // of the client's side, when the upload ended by itself
+	continued  bool        // 100 (Continue) was passed on
+	heard      bool        // the origin has said something
 }
 
 var works = sync.Pool{New: func() any { return new(work) }}
@@ -198,6 +199,7 @@ func (w *work) release() {
 	w.entry = accesslog.Entry{}
 	w.sending, w.answering = stream{}, stream{}
 	w.uploading, w.uploadErr, w.continued, w.heard = false, nil, false, false
+	w.responding.Store(false)
 	works.Put(w)
 }
 

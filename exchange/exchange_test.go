@@ -6,13 +6,14 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // patience is how long a test waits for what must happen: a loaded machine
 // takes its time. It is also every bound that a test doesn't set.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // TestMain fails the package if goroutines or descriptors are left.
 func TestMain(m *testing.M) {
@@ -73,6 +74,27 @@ func must[T any](t testing.TB) func(T, error) T {
 		}
 		return v
 	}
+}
+
+// stalls watches the machine while a test depends on the clock. What it returns
+// tells for how long, at the most, nothing ran that should have.
+func stalls(t testing.TB) (longest func() time.Duration) {
+	t.Helper()
+	var most atomic.Int64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for last := time.Now(); ; last = time.Now() {
+			select {
+			case <-stop:
+				return
+			case <-time.After(10 * time.Millisecond):
+				most.Store(max(most.Load(), int64(time.Since(last))))
+			}
+		}
+	}()
+	t.Cleanup(func() { close(stop); <-stopped })
+	return func() time.Duration { return time.Duration(most.Load()) }
 }
 
 // receive takes one value.

@@ -220,9 +220,8 @@ func (s *Session) respond(up *upstream.Conn, upgrade bool) error {
 		// proxy alone; there is none behind an origin.
 		return fault.New(fault.ProtocolError, errors.New("407 from an origin"))
 	}
-	if s.uploading && s.req.Expect && !s.continued {
+	if s.uploading && s.req.Expect && !s.continued && !s.stopUpload() {
 		// The client may send its body or leave it (RFC 9110 section 10.1.1).
-		s.stopUpload()
 		up.Revive()
 		s.resp.Close = true // the origin may still wait for it
 		s.closing, s.unread = true, true
@@ -280,6 +279,7 @@ func (s *Session) relayBody(up *upstream.Conn, now time.Duration) bool {
 		gap:     s.o.IdleTimeout, stall: s.o.BodyTimeout, session: s, head: &s.resp,
 	}
 	t.client = s.client
+	s.responding.Store(true)
 	up.LimitRead(0, 0)
 	up.LimitWrite(0, 0)
 	err := t.run()

@@ -134,13 +134,13 @@ func converse(t *testing.T, e *end, o *origin, seed uint64, n int) {
 // request and each answer arrives as it was sent.
 func TestRandomConversations(t *testing.T) {
 	t.Parallel()
-	for range 6 {
+	for range 4 {
 		seed := rand.Uint64()
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			o := play(t, answerAll(seed))
 			r := begin(t, func(r *rig) { r.o.MaxHeader = 80 << 10; r.pooling.MaxHeader = 80 << 10 })
-			converse(t, r.dial(), o, seed, 40)
+			converse(t, r.dial(), o, seed, 30)
 		})
 	}
 }

@@ -218,13 +218,14 @@ func TestTriesShareTheirTime(t *testing.T) {
 		p.request()
 		<-time.After(1700 * time.Millisecond) // peer: hangs up late
 	})
+	longest := stalls(t)
 	e := begin(t, func(r *rig) { r.o.ResponseTimeout = 2 * time.Second }).dial()
 	e.say("%s", o.get())
 	e.want("GET", 200)
 	began := time.Now()
 	e.say("%s", o.get())
 	e.want("GET", 504)
-	if took := time.Since(began); took > 3200*time.Millisecond {
+	if took := time.Since(began); took > 3200*time.Millisecond+3*longest() {
 		t.Errorf("two tries took %v, with a bound of 2 s for both", took)
 	}
 }

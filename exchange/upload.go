@@ -60,7 +60,7 @@ func (s *Session) runUpload(up *upstream.Conn) (err error) {
 	}()
 	err = s.sending.run()
 	s.sending.out.Free()
-	if err == nil {
+	if err == nil && !s.responding.Load() {
 		up.LimitReadOnce(clock.Now(), s.o.ResponseTimeout)
 	}
 	return err
@@ -103,15 +103,16 @@ func (s *Session) endUpload() bool {
 	}
 }
 
-// stopUpload ends an upload at once, if one is under way.
-func (s *Session) stopUpload() {
+// stopUpload ends an upload at once, if one is under way, and tells whether all
+// was sent before.
+func (s *Session) stopUpload() bool {
 	if !s.uploading {
-		return
+		return true
 	}
 	select {
 	case err := <-s.upload:
 		s.ended(err)
-		return
+		return err == nil
 	default:
 	}
 	s.client.Abort()
@@ -119,6 +120,7 @@ func (s *Session) stopUpload() {
 	<-s.upload
 	s.ended(nil)
 	s.client.Revive()
+	return false
 }
 
 // uploadFault is what the client did wrong while it sent its body, or nil.

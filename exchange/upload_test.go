@@ -191,14 +191,13 @@ func TestSteadyBodyMayBeLong(t *testing.T) {
 	})
 	e := begin(t, func(r *rig) { r.o.BodyTimeout = 2 * time.Second; r.o.ResponseTimeout = time.Second }).dial()
 	e.say("%s", o.request("POST", byChunks))
-	longest, last := time.Duration(0), time.Now()
+	longest := stalls(t)
 	for range 12 {
-		e.say("2\r\nab\r\n")
+		_, _ = e.Write([]byte("2\r\nab\r\n"))
 		<-time.After(200 * time.Millisecond) // peer: in steps
-		longest, last = max(longest, time.Since(last)), time.Now()
 	}
-	if longest > time.Second {
-		t.Skipf("the machine stood still for %v", longest)
+	if longest() > 500*time.Millisecond {
+		t.Skipf("the machine stood still for %v", longest())
 	}
 	e.say("0\r\n\r\n")
 	e.want("POST", 200)
@@ -210,7 +209,9 @@ func TestLongUploadOnAReusedConnection(t *testing.T) {
 	o := play(t, func(p *peer) {
 		p.request()
 		p.say(ok)
-		p.request()
+		if p.request() == "" {
+			return // the machine was too slow: idle for too long
+		}
 		p.hear("2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n")
 		p.say(ok)
 		p.request()
@@ -221,9 +222,10 @@ func TestLongUploadOnAReusedConnection(t *testing.T) {
 	e.say("%s2\r\nab\r\n", o.request("POST", byChunks))
 	<-time.After(600 * time.Millisecond) // peer: pauses
 	e.say("2\r\ncd\r\n0\r\n\r\n")
-	e.want("POST", 200)
-	if o.visits() != 1 {
+	if a := e.answer("POST"); o.visits() != 1 {
 		t.Skip("the machine was too slow to use the connection again")
+	} else if a.StatusCode != 200 {
+		t.Errorf("%d %q", a.StatusCode, a.body)
 	}
 }
 
