@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -59,7 +58,7 @@ func TestSilentFirstFamilyDoesNotHoldUpTheSecond(t *testing.T) {
 	}
 }
 
-// A stagger before each address that refuses would take longer than patience.
+// A stagger before each address that refuses would take fifteen seconds.
 func TestRefusedAddressGivesWayAtOnce(t *testing.T) {
 	h := open(t, "127.0.0.200", 0)
 	var list []string
@@ -67,17 +66,36 @@ func TestRefusedAddressGivesWayAtOnce(t *testing.T) {
 		list = append(list, netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i)}).String())
 	}
 	d := &upstream.Dialer{Lookup: answers(append(list, "127.0.0.200")...), Guard: new(judge)}
-	connected(t, d, named(h.port), "127.0.0.200")
+	c, err := d.Connect(within(t, 10*time.Second), named(h.port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+}
+
+// A name can have thousands of addresses, all of them somebody else's.
+func TestAttemptsAreBounded(t *testing.T) {
+	h := open(t, "127.0.3.200", 0)
+	var list []string
+	for i := range 600 {
+		list = append(list, netip.AddrFrom4([4]byte{127, 0, byte(1 + i/250), byte(2 + i%250)}).String())
+	}
+	d := &upstream.Dialer{Lookup: answers(append(list, "127.0.3.200")...), Guard: new(judge)}
+	refused(t, d, named(h.port), fault.ConnectionRefused)
+	if h.visits() != 0 {
+		t.Error("the 601st address was tried")
+	}
 }
 
 func TestFamiliesAlternate(t *testing.T) {
 	h := open(t, "::1", 0)
-	silent := []string{"127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"}
-	for _, a := range silent {
-		hole(t, a, h.port)
+	var silent []string
+	for i := range 12 {
+		silent = append(silent, netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i)}).String())
+		hole(t, silent[i], h.port)
 	}
-	d := &upstream.Dialer{Lookup: answers(append(slices.Clone(silent), "::1")...), Guard: new(judge)}
-	ctx := within(t, 900*time.Millisecond) // four staggers are a second; one is enough
+	d := &upstream.Dialer{Lookup: answers(append(silent, "::1")...), Guard: new(judge)}
+	ctx := within(t, 2500*time.Millisecond) // twelve staggers are three seconds; one is enough
 	c, err := d.Connect(ctx, named(h.port))
 	if err != nil {
 		t.Fatalf("the other family was not tried second: %v", err)

@@ -57,7 +57,7 @@ func TestFieldsAreFoundByTheirNames(t *testing.T) {
 func TestNamesThatAreNearlyKnown(t *testing.T) {
 	for _, name := range []string{
 		"Content-Lengt", "Content-Length2", "Content Length", "Content_Length", "Transfer-Encodin", "Transfer_Encoding",
-		"Connectio.", "Hosts", "H0st", "Hosu", "Expec1", "Upgradf", "Trailes", "TF", "Vib", "Max_Forwards", "COnnection1",
+		"Connectio.", "Hosts", "H0st", "Hosu", "Expec1", "Upgradf", "Trailet", "TF", "Vib", "Max_Forwards", "COnnection1",
 	} {
 		var h wire.Head
 		_ = h.ParseRequest([]byte("GET / HTTP/1.1\r\n" + name + ": x\r\n\r\n"))
