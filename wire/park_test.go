@@ -121,6 +121,36 @@ func TestAwaitEndsWhenNobodyComes(t *testing.T) {
 	}
 }
 
+// TestArrivedRequestIsNotDiscarded, if only the quiet are to be.
+func TestArrivedRequestIsNotDiscarded(t *testing.T) {
+	near, far := loopback(t)
+	c := bounded(t, near)
+	if c.DiscardQuiet() {
+		t.Error("discarded while in use")
+	}
+	c.Park(clock.Now(), time.Hour)
+	send(t, far, question)
+	poll(t, "the request arrives", func() bool { return !c.Clean() })
+	if c.DiscardQuiet() || !c.Unpark() {
+		t.Error("discarded with a request in it")
+	}
+	var h wire.Head
+	if m := readRequest(c, &h); m.err != nil {
+		t.Error(m.err)
+	}
+	c.Release()
+	c.Park(clock.Now(), time.Hour)
+	if !c.DiscardQuiet() || c.DiscardQuiet() || c.Unpark() {
+		t.Error("not discarded once")
+	}
+	p, _ := net.Pipe()
+	memory := open(t, p)
+	memory.Park(clock.Now(), time.Hour)
+	if !memory.DiscardQuiet() {
+		t.Error("not discarded, though nothing can be told of it")
+	}
+}
+
 func TestPipelinedRequestIsNotDiscarded(t *testing.T) {
 	near, far := loopback(t)
 	send(t, far, question+question)

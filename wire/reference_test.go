@@ -83,9 +83,9 @@ func shortLine(in []byte) string {
 // withoutTarget replaces the target of a request by one that is always valid.
 func withoutTarget(in []byte) ([]byte, error) {
 	method, rest, _ := bytes.Cut(in, []byte(" "))
-	_, rest, ok := bytes.Cut(rest, []byte(" "))
-	if !ok {
-		return nil, errors.New("no request line")
+	given, rest, ok := bytes.Cut(rest, []byte(" "))
+	if !ok || len(given) == 0 || bytes.ContainsFunc(given, isControl) {
+		return nil, errors.New("not even the bytes of a target")
 	}
 	target := " / "
 	if string(method) == http.MethodConnect {
@@ -93,6 +93,8 @@ func withoutTarget(in []byte) ([]byte, error) {
 	}
 	return append(append(bytes.Clone(method), target...), rest...), nil
 }
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // excuse finds the errors of net/http that say nothing of the meaning of a
 // message.
