@@ -59,8 +59,8 @@ type Clock struct {
 	timer    *time.Timer
 	closed   bool
 	released bool
-	extended int64 // the limit on writing as the last look at unsent moved it
-	unsent   int   // bytes the peer had not taken then
+	extended int64 // the limit on writing as the last look at the peer moved it
+	acked    int64 // bytes the peer had taken then
 	still    int   // looks without a change
 
 	onGone, onIdle func()
@@ -307,12 +307,12 @@ func passed(limit *atomic.Int64, now time.Duration) bool {
 func (c *Clock) moving(at int64, now time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, most := unsent(c.nc), looks
+	n, taken, most := unsent(c.nc), acked(c.nc), looks
 	if n < 0 {
 		most-- // nothing to compare with: by time alone
 	}
 	switch {
-	case c.extended != at, n == 0, n != c.unsent:
+	case c.extended != at, n == 0, taken != c.acked:
 		c.still = 0 // a new write, or nobody to wait for, or it moves
 	default:
 		c.still++
@@ -322,7 +322,7 @@ func (c *Clock) moving(at int64, now time.Duration) bool {
 	}
 	next := int64(now) + c.stall.Load()/looks
 	if c.write.CompareAndSwap(at, next) {
-		c.extended, c.unsent = next, n
+		c.extended, c.acked = next, taken
 	}
 	return true
 }

@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"encoding/binary"
 	"net"
 	"syscall"
 	"unsafe"
@@ -31,6 +32,24 @@ func unsent(nc net.Conn) int {
 		_, _, _ = syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
 	})
 	return int(n)
+}
+
+// acked is how many bytes the other side of nc has taken so far, or -1 where
+// that cannot be told. What still waits for it would be no measure: a buffer
+// that is filled again is as full as before.
+func acked(nc net.Conn) (n int64) {
+	const bytesAcked = 120 // offset of tcpi_bytes_acked in tcp_info
+	n = -1
+	control(nc, func(fd uintptr) {
+		var info [bytesAcked + 8]byte
+		size := uint32(len(info))
+		_, _, e := syscall.Syscall6(syscall.SYS_GETSOCKOPT, fd, syscall.IPPROTO_TCP, syscall.TCP_INFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+		if e == 0 && size == uint32(len(info)) {
+			n = int64(binary.NativeEndian.Uint64(info[bytesAcked:]))
+		}
+	})
+	return n
 }
 
 // control calls f with the descriptor of the TCP connection under nc, if there
