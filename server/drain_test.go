@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
@@ -43,6 +44,44 @@ func TestDrainLetsExchangesEnd(t *testing.T) {
 	_ = busy.(*net.TCPConn).SetLinger(0) // a reset is noticed soon
 	_ = busy.Close()
 	if err := r.finish(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A connection that waits in a listener's queue is open to its client, which has
+// sent its request: it is served, though the listener is about to close.
+func TestQueueOfAListenerIsServedAtTheEnd(t *testing.T) {
+	at, guests := origin(t)
+	free := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	addr := free.Addr().String()
+	_ = free.Close()
+	s := must[*server.Server](t)(server.New(plain(addr), logger(new(journal))))
+	var clients []net.Conn
+	for range 50 {
+		c := dialTo(t, addr)
+		say(t, c, get(at))
+		clients = append(clients, c)
+	}
+	over, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(over)
+		for range clients {
+			g := <-guests
+			defer g.Close()
+			hear(t, g, "\r\n\r\n")
+			say(t, g, answer)
+		}
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	go func() { ended <- s.Run(ctx, t.Context()) }()
+	for _, c := range clients {
+		if got := hear(t, c, "ok"); !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") {
+			t.Errorf("%q", got)
+		}
+	}
+	<-over
+	if err := <-ended; err != nil {
 		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"time"
 
 	"viaduct/exchange"
@@ -29,7 +30,7 @@ func (s *Server) Run(ctx, hurry context.Context) error {
 	case err = <-failed:
 		accepting--
 	}
-	s.closeListeners()
+	s.callLast()
 	for range accepting {
 		<-failed
 	}
@@ -95,6 +96,21 @@ func (s *Server) closeListeners() {
 	}
 }
 
+// callLast ends accepting. A client whose connection waits in a listener's queue
+// takes it for open, and would lose its request: those are still let in.
+func (s *Server) callLast() {
+	for _, l := range s.listeners {
+		_ = l.SetDeadline(time.Now())
+	}
+}
+
+// A queue is empty when nothing comes for lastWait. Where something always
+// comes, the listener closes after lastCall.
+const (
+	lastWait = time.Millisecond
+	lastCall = 100 * time.Millisecond
+)
+
 // Pauses between tries when accepting fails, which is when descriptors or
 // memory run out: then connections that end make room.
 const (
@@ -104,12 +120,23 @@ const (
 
 // accept is the goroutine of a listener.
 func (s *Server) accept(l *net.TCPListener, failed chan<- error) {
+	defer func() { _ = l.Close(); failed <- nil }()
 	pause := firstPause
+	var end time.Time // of the last call
 	for {
+		if !end.IsZero() {
+			_ = l.SetDeadline(time.Now().Add(lastWait))
+		}
 		nc, err := l.AcceptTCP()
-		if errors.Is(err, net.ErrClosed) {
-			failed <- nil
+		switch {
+		case errors.Is(err, net.ErrClosed), !end.IsZero() && (err != nil || time.Now().After(end)):
+			if err == nil {
+				s.begin(nc)
+			}
 			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			end = time.Now().Add(lastCall)
+			continue
 		}
 		if err != nil {
 			if pause == firstPause {
@@ -120,12 +147,17 @@ func (s *Server) accept(l *net.TCPListener, failed chan<- error) {
 			continue
 		}
 		pause = firstPause
-		s.serving.Add(1)
-		select {
-		case s.ready <- nc:
-		default:
-			go s.work(nc)
-		}
+		s.begin(nc)
+	}
+}
+
+// begin has a connection served.
+func (s *Server) begin(nc net.Conn) {
+	s.serving.Add(1)
+	select {
+	case s.ready <- nc:
+	default:
+		go s.work(nc)
 	}
 }
 
