@@ -65,10 +65,14 @@ func TestQueueOfAListenerIsServedAtTheEnd(t *testing.T) {
 	over, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		defer close(over)
+		var asked []net.Conn // all of them, before an answer makes a connection idle
 		for range clients {
 			g := <-guests
 			defer g.Close()
 			hear(t, g, "\r\n\r\n")
+			asked = append(asked, g)
+		}
+		for _, g := range asked {
 			say(t, g, answer)
 		}
 	}()
