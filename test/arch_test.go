@@ -43,10 +43,10 @@ var rooms = []room{
 	{name: "clock", floor: 0, fence: "it knows connections, and nothing of what is said on them"},
 	{name: "wire", floor: 0, may: []string{"fault", "clock"}, fence: "the engine decides nothing, so it needs nobody who does"},
 	{name: "relay", floor: 0, may: []string{"fault"}, libs: []string{"golang.org/x/sys/unix"}, fence: "a tunnel is bytes: it knows no HTTP"},
-	{name: "metrics", floor: 0, fence: "handles of counters, held by everybody"},
+	{name: "metrics", floor: 0, libs: []string{"github.com/prometheus/client_golang"}, fence: "handles of counters, held by everybody"},
 	{name: "accesslog", floor: 0, fence: "it writes the entry that it is handed"},
-	{name: "config", floor: 0, fence: "what the operator wrote is plain data"},
-	{name: "resolve", floor: 0, may: []string{"fault"}, fence: "names to addresses, whoever asks"},
+	{name: "config", floor: 0, libs: []string{"go.yaml.in/yaml/v4"}, fence: "what the operator wrote is plain data"},
+	{name: "resolve", floor: 0, may: []string{"fault"}, libs: []string{"github.com/miekg/dns"}, fence: "names to addresses, whoever asks"},
 
 	{name: "upstream", floor: 1, may: []string{"fault", "clock", "lb", "wire", "resolve", "metrics"}, fence: "the far side does not know which direction it serves"},
 	{name: "exchange", floor: 1, may: []string{"fault", "clock", "hop", "wire", "relay", "upstream", "accesslog", "metrics"}, fence: "it carries out a decision and takes none"},
@@ -58,9 +58,9 @@ var rooms = []room{
 	{name: "forward", floor: 2, may: below(2), fence: "the two directions share floors, not code"},
 	{name: "reverse", floor: 2, may: below(2), fence: "the two directions share floors, not code"},
 	{name: "registry", floor: 2, may: []string{"discovery"}, fence: "the registry we serve runs alone, too"},
-	{name: "admin", floor: 2, may: []string{"metrics"}, fence: "it is handed data and functions in its Options"},
+	{name: "admin", floor: 2, may: []string{"metrics"}, libs: []string{"github.com/prometheus/client_golang/prometheus/promhttp"}, fence: "it is handed data and functions in its Options"},
 
-	{name: "server", floor: 3, may: below(3), fence: "composition: the one room that knows everything"},
+	{name: "server", floor: 3, may: below(3), libs: []string{"github.com/coreos/go-systemd/v22"}, fence: "composition: the one room that knows everything"},
 	{name: "cmd", floor: 4, may: below(4), libs: []string{"github.com/urfave/cli/v2"}, fence: "commands, one file each"},
 	{name: "main", floor: 5, may: []string{"cmd"}, fence: "main hands over to cmd and returns its exit code"},
 }
@@ -84,7 +84,7 @@ var fences = []struct {
 	only, never []string
 	why         string
 }{
-	{pkg: "net/http", only: []string{"discovery", "door", "health", "registry", "admin", "server", "cmd", "forward/inspect.go"}, why: "the fast lane knows no http.Header and no second parser: wire has heads, methods and statuses"},
+	{pkg: "net/http", only: []string{"discovery", "door", "health", "registry", "admin", "server", "cmd", "resolve/https.go", "forward/inspect.go"}, why: "the fast lane knows no http.Header and no second parser: wire has heads, methods and statuses"},
 	{pkg: "net/http/httputil", only: []string{}, why: "its proxy and its dumps are what wire and exchange replace"},
 	{pkg: "net/http/pprof", only: []string{"admin"}, why: "importing it opens a door on the process-wide mux"},
 	{pkg: "log/slog", only: []string{"forward", "reverse", "registry", "admin", "server", "cmd"}, why: "floors 0 and 1 return errors; above, one line says it once"},

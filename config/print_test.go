@@ -1,0 +1,68 @@
+package config_test
+
+import (
+	"errors"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	"viaduct/config"
+)
+
+func TestPrintReadsBack(t *testing.T) {
+	for name, c := range map[string]*config.Config{
+		"default": config.Default(),
+		"full": with(func(c *config.Config, f *config.Forward) {
+			c.Admin = config.Admin{Listen: "[::1]:1", TokenFile: "/a b/: # 'x' \"y\"\t\\", Hosts: []string{"a", "10.0.0.1", "true", "null", "1e3"}}
+			c.Log = config.Log{Level: "debug", Access: config.AccessLog{Path: "off", Format: "squid"}}
+			c.Watch = true
+			f.Egress = []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("fe80::1%eth0"), netip.MustParseAddr("10.0.0.1")}
+			f.ConnectPorts, f.Open = nil, true
+			f.MaxHeader, f.MaxConns, f.DrainGrace = 1500, 1<<31-1, 1
+			f.Resolver = []string{"https://dns.example/q", strings.Repeat("a.", 100) + "example"}
+			c.Forward = append(c.Forward, config.Default().Forward[0])
+			c.Forward[1].Listen = []string{":80", "http://[::]:81/"}
+			c.Forward[1].Open = true
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			if err := c.Print(&b); err != nil {
+				t.Fatal(err)
+			}
+			got, err := config.Read("other/v.yaml", []byte(b.String()))
+			if err != nil || !reflect.DeepEqual(got, c) {
+				t.Errorf("%v\n%s\ngot  %+v\nwant %+v", err, b.String(), got, c)
+			}
+		})
+	}
+}
+
+func TestPrintShowsEverything(t *testing.T) {
+	var b strings.Builder
+	if err := config.Default().Print(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"admin:\n  listen: ''\n  token_file: ''\n  hosts: []\n", "log:\n  level: info\n  access:\n    path: '-'\n    format: json\n", "watch: false\n",
+		"forward:\n- listen: ['127.0.0.1:3128']\n  open: false\n", "  connect_ports: [443, 8443]\n", "  max_header: 64KiB\n", "  response_timeout: 1m\n",
+		"  idle_timeout: 5m\n", "  tunnel_idle_timeout: 1h\n", "  drain_grace: 0s\n",
+	} {
+		if !strings.Contains(b.String(), line) {
+			t.Errorf("no %q in\n%s", line, b.String())
+		}
+	}
+}
+
+type full struct{}
+
+var errFull = errors.New("no space left")
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
+func TestPrintTellsWhenItCannot(t *testing.T) {
+	if err := config.Default().Print(full{}); !errors.Is(err, errFull) {
+		t.Errorf("%v", err)
+	}
+}

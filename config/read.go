@@ -1,0 +1,181 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Load reads the file at path, as Read does. An error that is not Problems says
+// that the file could not be read at all.
+func Load(path string) (*Config, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	return Read(path, text)
+}
+
+// Read reads the text of a file of this name. What is left out has its default,
+// and the name of another file in it is taken from the folder of this one. The
+// error is Problems: all that is wrong, each with its line and column.
+func Read(name string, text []byte) (*Config, error) {
+	r := &reader{report: newReport(name)}
+	r.places[""] = place{line: 1, col: 1}
+	c := Default()
+	c.Forward = nil
+	if root, ok := r.parse(text); ok {
+		r.section(root, reflect.ValueOf(c).Elem(), "")
+		r.check(c)
+	}
+	if err := r.error(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// reader turns nodes of YAML into a configuration.
+type reader struct {
+	*report
+	homes map[string][]string // see homes; made when it is needed
+}
+
+// section reads keys and their values.
+func (r *reader) section(n *yaml.Node, v reflect.Value, path string) {
+	if isNull(n) {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		r.places[path] = spot(n)
+		r.say(path, "", kindOf(n)+" stands here: write keys and their values, such as "+fields(v.Type())[0].key+": …")
+		return
+	}
+	all := fields(v.Type())
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		where := spot(n.Content[i])
+		f, text := r.find(all, resolve(n.Content[i]), path)
+		at := join(path, f.key)
+		if first, again := r.places[at]; text == "" && again {
+			text = fmt.Sprintf("duplicate key %q%s: it stands in line %d already", f.key, in(path), first.line)
+		}
+		if text != "" {
+			r.sayAt(where, text)
+			r.told[""] = r.told[""] || path == "" // it may be the section that is missed
+			continue
+		}
+		r.places[at] = where
+		switch value := resolve(n.Content[i+1]); {
+		case f.section():
+			r.section(value, v.Field(f.index), at)
+		case f.sections():
+			r.sections(value, v.Field(f.index), at)
+		default:
+			r.value(f, value, v.Field(f.index), at)
+		}
+	}
+}
+
+// sections reads a list of sections.
+func (r *reader) sections(n *yaml.Node, v reflect.Value, path string) {
+	if isNull(n) {
+		return
+	}
+	if n.Kind != yaml.SequenceNode {
+		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+		r.say(path, "", kindOf(n)+` stands here: write a list, with "- " before the first key of each entry`)
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	for i, child := range n.Content {
+		r.places[item(path, i)] = spot(child)
+		preset(v.Index(i))
+		r.section(resolve(child), v.Index(i), item(path, i))
+	}
+}
+
+// value reads what stands at the key of f.
+func (r *reader) value(f field, n *yaml.Node, v reflect.Value, path string) {
+	list, at := []*yaml.Node{n}, func(int) string { return path }
+	if f.list() {
+		at = func(i int) string { return item(path, i) }
+	}
+	if n.Kind == yaml.SequenceNode && f.list() {
+		list = n.Content
+	}
+	words := make([]string, len(list))
+	for i, child := range list {
+		words[i] = r.word(f, resolve(child), at(i))
+	}
+	f.set(v, words, func(i int, text string) {
+		value := words[i]
+		if f.typ == portsType { // whose text tells which
+			value = ""
+		}
+		if !r.told[at(i)] { // by word
+			r.say(at(i), value, text)
+		}
+	})
+	if f.file {
+		v.SetString(beside(r.file, v.String()))
+	}
+}
+
+// word reads one value and keeps its place. What is none is told.
+func (r *reader) word(f field, n *yaml.Node, path string) string {
+	if !isNull(n) { // else its key has its place
+		r.places[path] = spot(n)
+		if n.Kind == yaml.ScalarNode {
+			return n.Value
+		}
+	}
+	text := " stands here: write one value"
+	if f.preset != "" {
+		text += ", such as " + f.example()
+	}
+	r.say(path, "", kindOf(n)+text)
+	return ""
+}
+
+// beside is the path of a file that the one at from names.
+func beside(from, path string) string {
+	if path == "" || path == "-" || path == "off" || filepath.IsAbs(path) {
+		return path
+	}
+	path = filepath.Join(filepath.Dir(from), path)
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+func spot(n *yaml.Node) place { return place{line: max(n.Line, 1), col: max(n.Column, 1)} }
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+func resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+func kindOf(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Kind == yaml.MappingNode:
+		return "a section"
+	case isNull(n):
+		return "nothing"
+	}
+	return quote(n.Value)
+}

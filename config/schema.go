@@ -1,0 +1,88 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+)
+
+// object is one of JSON.
+type object map[string]any
+
+// Schema is a JSON Schema (draft 2020-12) of the file, for editors that check and
+// complete it.
+func Schema() []byte {
+	s := sectionSchema(reflect.TypeFor[Config]())
+	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	s["title"] = "viaduct"
+	s["type"] = "object"
+	s["required"] = []string{"forward"}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(s); err != nil {
+		panic(err) // there is nothing in it that JSON does not have
+	}
+	return b.Bytes()
+}
+
+func sectionSchema(section reflect.Type) object {
+	properties := object{}
+	for _, f := range fields(section) {
+		s := f.schema()
+		s["description"] = f.usage
+		if f.preset != "" {
+			v := reflect.New(f.typ)
+			preset := v.Elem()
+			f.set(preset, []string{f.preset}, func(int, string) {})
+			s["default"] = shown(preset)
+		}
+		properties[f.key] = s
+	}
+	return object{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
+}
+
+// shown is a value as JSON has it.
+func shown(v reflect.Value) any {
+	switch v.Kind() {
+	case reflect.Slice, reflect.Bool, reflect.Int:
+		if v.Type() != sizeType {
+			return v.Interface()
+		}
+	}
+	return word(v)
+}
+
+// Patterns of what has a unit, and of ports in one word.
+const (
+	durationPattern = `^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$`
+	sizePattern     = `^[0-9]+ *(B|kB|KiB|MB|MiB|GiB)$`
+	portsPattern    = `^(any|[0-9]+( *, *[0-9]+)*)$`
+)
+
+func (f field) schema() object {
+	switch {
+	case f.section():
+		return sectionSchema(f.typ)
+	case f.sections():
+		return object{"type": "array", "minItems": 1, "items": sectionSchema(f.typ.Elem())}
+	case f.typ == portsType:
+		port := object{"type": "integer", "minimum": 1, "maximum": 65535}
+		return object{"anyOf": []object{{"type": "string", "pattern": portsPattern}, port, {"type": "array", "items": port, "minItems": 1}}}
+	case f.list():
+		one := field{typ: f.typ.Elem()}.schema()
+		return object{"anyOf": []object{one, {"type": "array", "items": one}}}
+	case f.typ == durationType:
+		return object{"type": "string", "pattern": durationPattern}
+	case f.typ == sizeType:
+		return object{"type": "string", "pattern": sizePattern}
+	case f.typ.Kind() == reflect.Bool:
+		return object{"type": "boolean"}
+	case f.typ.Kind() == reflect.Int:
+		return object{"type": "integer", "minimum": 0}
+	case f.oneof != nil:
+		return object{"enum": f.oneof}
+	}
+	return object{"type": "string"}
+}

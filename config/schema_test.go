@@ -1,0 +1,237 @@
+package config_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+
+	"viaduct/config"
+)
+
+const schemaFile = "../doc/viaduct.schema.json"
+
+func TestSchemaFile(t *testing.T) {
+	if os.Getenv("VIADUCT_UPDATE") != "" {
+		if err := os.WriteFile(schemaFile, config.Schema(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if have, err := os.ReadFile(schemaFile); err != nil || !bytes.Equal(have, config.Schema()) {
+		t.Errorf("%s is not what the structs of config say (%v)\n\tdo: VIADUCT_UPDATE=1 go test -run Schema ./config", schemaFile, err)
+	}
+}
+
+// object is one of JSON.
+type object = map[string]any
+
+// breaks says where a value breaks a schema, of what ours is made of.
+func breaks(s object, v any, path string) string {
+	for key := range s {
+		if !slices.Contains([]string{"$schema", "title", "description", "default", "type", "enum", "pattern", "minimum", "maximum", "anyOf", "items", "minItems", "required", "properties", "additionalProperties"}, key) {
+			return path + ": the schema has " + key + ", which this test does not know"
+		}
+	}
+	if types := fmt.Sprint(s["type"]); s["type"] != nil && !slices.Contains(strings.Fields(strings.Trim(types, "[]")), typeOf(v)) {
+		return fmt.Sprintf("%s is %s, not %s", path, typeOf(v), types)
+	}
+	if of, ok := s["anyOf"].([]any); ok && !slices.ContainsFunc(of, func(one any) bool { return breaks(one.(object), v, path) == "" }) {
+		return path + " is none of what it may be"
+	}
+	if words, ok := s["enum"].([]any); ok && !slices.Contains(words, v) {
+		return fmt.Sprintf("%s is %v, none of %v", path, v, words)
+	}
+	switch v := v.(type) {
+	case string:
+		if p, ok := s["pattern"].(string); ok && !regexp.MustCompile(p).MatchString(v) {
+			return fmt.Sprintf("%s is %q, not %s", path, v, p)
+		}
+	case float64:
+		least, bounded := s["minimum"].(float64)
+		if most, ok := s["maximum"].(float64); bounded && v < least || ok && v > most {
+			return fmt.Sprintf("%s is out of bounds: %v", path, v)
+		}
+	case []any:
+		return breaksList(s, v, path)
+	case object:
+		return breaksObject(s, v, path)
+	}
+	return ""
+}
+
+func breaksList(s object, v []any, path string) string {
+	if least, ok := s["minItems"].(float64); ok && len(v) < int(least) {
+		return path + " is too short"
+	}
+	items, ok := s["items"].(object)
+	if !ok {
+		return ""
+	}
+	for i := range v {
+		if text := breaks(items, v[i], fmt.Sprintf("%s[%d]", path, i)); text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+func breaksObject(s, v object, path string) string {
+	properties, ok := s["properties"].(object)
+	if !ok {
+		return ""
+	}
+	required, _ := s["required"].([]any)
+	for _, key := range required {
+		if _, ok := v[key.(string)]; !ok {
+			return fmt.Sprintf("%s has no %s", path, key)
+		}
+	}
+	for key, value := range v {
+		property, ok := properties[key].(object)
+		if !ok {
+			return path + " has the unknown key " + key
+		}
+		if text := breaks(property, value, path+"."+key); text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+func typeOf(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "boolean"
+	case string:
+		return "string"
+	case float64:
+		if v == float64(int(v)) {
+			return "integer"
+		}
+		return "number"
+	case []any:
+		return "array"
+	}
+	return "object"
+}
+
+// judge asks the schema about a text of YAML.
+func judge(t *testing.T, text string) string {
+	t.Helper()
+	var v, again any
+	if err := yaml.Load([]byte(text), &v); err != nil {
+		return err.Error()
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	var s object
+	if err := json.Unmarshal(config.Schema(), &s); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &again); err != nil {
+		t.Fatal(err)
+	}
+	return breaks(s, again, "file")
+}
+
+// What an editor calls right and wrong is what the reader calls so, as far as a
+// schema can know.
+func TestSchemaAgreesWithTheReader(t *testing.T) {
+	var full strings.Builder
+	if err := config.Default().Print(&full); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		full.String(),
+		"forward: [{}]", "forward: [~]", "forward:\n- listen: 127.0.0.1:1\n", "forward: [{}]\nlog:\n", "forward: [{}]\nlog: {access: }\n",
+		"forward: [{connect_ports: any}]", "forward: [{connect_ports: 443}]", "forward: [{connect_ports: '443, 80'}]", "forward: [{connect_ports: [443, 80]}]",
+		"forward: [{idle_timeout: 1h30m5.5s, drain_grace: 0s, max_header: 8 KiB, max_conns: 3, open: true}]",
+		"forward: [{egress: 10.0.0.1, resolver: [9.9.9.9]}]",
+	} {
+		if _, err := config.Read("v.yaml", []byte(text)); err != nil {
+			t.Errorf("%s\nthe reader says %v", text, err)
+		}
+		if wrong := judge(t, text); wrong != "" {
+			t.Errorf("%s\nthe schema says %s", text, wrong)
+		}
+	}
+	for _, text := range []string{
+		"", "~", "{}", "[]", "forward: {}", "forward: []", "forward: [x]", "forwrd: [{}]", "forward: [{lisen: x}]", "forward: [{}]\npools: {}", "forward: [{}]\nlog: info",
+		"forward: [{idle_timeout: 30}]", "forward: [{idle_timeout: '30'}]", "forward: [{idle_timeout: 1d}]", "forward: [{idle_timeout: -1s}]", "forward: [{drain_grace: 0}]",
+		"forward: [{max_header: 65536}]", "forward: [{max_header: 64K}]", "forward: [{max_conns: -1}]", "forward: [{max_conns: 1.5}]", "forward: [{max_conns: many}]",
+		"forward: [{open: yes}]", "forward: [{open: 1}]", "forward: [{anonymity: none}]", "forward: [{anonymity: [strict]}]", "forward: [{listen: [[x]]}]", "forward: [{listen: }]",
+		"forward: [{connect_ports: []}]", "forward: [{connect_ports: [0]}]", "forward: [{connect_ports: [any]}]x", "forward: [{connect_ports: http}]", "forward: [{connect_ports: [65536]}]",
+	} {
+		if _, err := config.Read("v.yaml", []byte(text)); err == nil {
+			t.Errorf("%s\nthe reader says nothing", text)
+		}
+		if judge(t, text) == "" {
+			t.Errorf("%s\nthe schema says nothing", text)
+		}
+	}
+}
+
+// Every key is there with a description, so that an editor can tell of it.
+func TestSchemaTellsOfEveryKey(t *testing.T) {
+	var s object
+	if err := json.Unmarshal(config.Schema(), &s); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	var look func(s object, path string)
+	look = func(s object, path string) {
+		for key, p := range s["properties"].(object) {
+			p := p.(object)
+			if d, _ := p["description"].(string); d == "" {
+				t.Errorf("%s.%s has no description", path, key)
+			}
+			n++
+			if items, ok := p["items"].(object); ok && items["properties"] != nil {
+				p = items
+			}
+			if p["properties"] != nil {
+				look(p, path+"."+key)
+			}
+		}
+	}
+	look(s, "")
+	if want := len(config.Flags()) + 5; n != want { // and four sections, and watch, which are no flags
+		t.Errorf("%d keys, want %d", n, want)
+	}
+}
+
+// The examples are right, and an editor finds the schema from where they are.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../examples/*.yaml")
+	if err != nil || len(files) < 3 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.Load(file); err != nil {
+			t.Errorf("%v", err)
+		}
+		if wrong := judge(t, string(text)); wrong != "" {
+			t.Errorf("%s: the schema says %s", file, wrong)
+		}
+		_, path, _ := strings.Cut(string(text), "# yaml-language-server: $schema=")
+		path, _, _ = strings.Cut(path, "\n")
+		if filepath.Join(filepath.Dir(file), path) != filepath.Clean(schemaFile) || !strings.HasPrefix(string(text), "# ") {
+			t.Errorf("%s: it begins with what it is for, and names its schema (%q)", file, path)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// set reads the words of an option into v. What is wrong with a word is told to
+// bad, and a list keeps a zero value in its place.
+func (f field) set(v reflect.Value, words []string, bad func(i int, text string)) {
+	switch {
+	case f.typ == portsType:
+		setPorts(v, words, bad)
+	case f.list() && len(words) == 0:
+		v.SetZero()
+	case f.list():
+		list := reflect.MakeSlice(f.typ, len(words), len(words))
+		for i, word := range words {
+			if text := f.parse(list.Index(i), word); text != "" {
+				bad(i, text)
+			}
+		}
+		v.Set(list)
+	default:
+		if text := f.parse(v, words[0]); text != "" {
+			bad(0, text)
+		}
+	}
+}
+
+// parse reads one word into v, or says what to write instead.
+func (f field) parse(v reflect.Value, word string) (text string) {
+	switch v.Type() {
+	case durationType:
+		d, err := time.ParseDuration(word)
+		if _, bare := time.ParseDuration(word + "s"); bare == nil && (err != nil && word[0] != '-' || word == "0" && f.least != "") {
+			return "a time needs its unit: write " + word + "s"
+		}
+		if err != nil {
+			return "write a time with its unit (ms, s, m, h), such as " + f.example()
+		}
+		v.SetInt(int64(d))
+		return ""
+	case sizeType:
+		n, ok := parseSize(word)
+		if !ok {
+			return f.sizes()
+		}
+		v.SetInt(int64(n))
+		return ""
+	case addrType:
+		a, err := netip.ParseAddr(word)
+		if err != nil {
+			return "write an IP address, such as 203.0.113.7"
+		}
+		v.Set(reflect.ValueOf(a.Unmap()))
+		return ""
+	}
+	switch v.Kind() {
+	case reflect.Bool:
+		if word != "true" && word != "false" {
+			return "write true or false"
+		}
+		v.SetBool(word == "true")
+	case reflect.Int:
+		n, err := strconv.Atoi(word)
+		if err != nil {
+			return "write a whole number"
+		}
+		v.SetInt(int64(n))
+	default:
+		v.SetString(word)
+	}
+	return ""
+}
+
+// example is a value that the operator may write: the default, unless that says
+// nothing.
+func (f field) example() string {
+	if f.preset == "0s" {
+		return "5s"
+	}
+	return f.preset
+}
+
+// setPorts reads ports: a list, a word with commas, or any.
+func setPorts(v reflect.Value, words []string, bad func(i int, text string)) {
+	if len(words) == 1 && words[0] == "any" {
+		v.Set(reflect.Zero(portsType))
+		return
+	}
+	ports, fine := Ports{}, true
+	for i, word := range words {
+		for port := range strings.SplitSeq(word, ",") {
+			n, err := strconv.ParseUint(strings.TrimSpace(port), 10, 16)
+			if err != nil || n == 0 {
+				bad(i, fmt.Sprintf("%s is no port; write numbers from 1 to 65535 with commas between them, or any alone", quote(port)))
+				fine = false
+			}
+			ports = append(ports, uint16(n))
+		}
+	}
+	if fine {
+		slices.Sort(ports)
+		v.Set(reflect.ValueOf(slices.Compact(ports)))
+	}
+}
+
+// units of sizes, the largest last.
+var units = [...]struct {
+	name   string
+	factor int
+}{{"B", 1}, {"kB", 1000}, {"KiB", 1 << 10}, {"MB", 1000 * 1000}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}
+
+// parseSize reads a number of bytes with its unit.
+func parseSize(word string) (Size, bool) {
+	for _, u := range slices.Backward(units[:]) {
+		number, ok := strings.CutSuffix(word, u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(strings.TrimSpace(number), 10, 31)
+		return Size(n) * Size(u.factor), err == nil
+	}
+	return 0, false
+}
+
+func (f field) sizes() string {
+	return fmt.Sprintf("write a size from %s to %s with its unit, such as %s", f.least, f.most, f.preset)
+}
+
+// word writes a value as it is read.
+func word(v reflect.Value) string {
+	switch x := v.Interface().(type) {
+	case time.Duration:
+		return durationWord(x)
+	case Size:
+		return sizeWord(x)
+	case Ports: // nil
+		return "any"
+	default:
+		return fmt.Sprint(x)
+	}
+}
+
+// durationWord is 5m for what Go writes as 5m0s.
+func durationWord(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func sizeWord(n Size) string {
+	for _, u := range slices.Backward(units[:]) {
+		if f := Size(u.factor); n != 0 && n%f == 0 && f%1000 != 0 {
+			return fmt.Sprintf("%d%s", n/f, u.name)
+		}
+	}
+	return fmt.Sprintf("%dB", n)
+}
+
+// quote shows what was written, in one line and not at length.
+func quote(word string) string {
+	const most = 60
+	if len(word) > most {
+		word = strings.ToValidUTF8(word[:most], "") + "…"
+	}
+	return strconv.Quote(word)
+}
