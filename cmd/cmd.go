@@ -5,40 +5,45 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"viaduct/config"
 	"viaduct/server"
 )
 
 // Exit codes.
 const (
-	exitUsage  = 1 // the command line is wrong
+	exitUsage  = 1 // the command line, or the configuration, is wrong
 	exitStart  = 2 // could not start: address in use, file not readable
 	exitForced = 3 // ended before everything was done
 )
 
+// usageError is a mistake on the command line, in words that say what to do.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
 // Main runs the program and returns its exit code. Mistakes are told on errOut.
 func Main(args []string, out, errOut io.Writer) int {
 	app := &cli.App{
-		Name:                   "viaduct",
-		Usage:                  "a proxy between a network and the world",
-		Description:            "Try: viaduct forward, then in another terminal:\n   curl -x http://127.0.0.1:3128 http://example.com/",
-		Writer:                 out,
-		ErrWriter:              errOut,
-		HideVersion:            true,
-		Suggest:                true,
-		UseShortOptionHandling: false,
-		CustomAppHelpTemplate:  "",
-		Commands:               []*cli.Command{forwardCommand(errOut), versionCommand()},
-		OnUsageError:           usageError,
-		CommandNotFound:        nil,
-		Action:                 noCommand,
-		ExitErrHandler:         func(*cli.Context, error) {},
+		Name:  "viaduct",
+		Usage: "a proxy between a network and the world",
+		Description: "Try: viaduct forward, then in another terminal:\n   curl -x http://127.0.0.1:3128 http://example.com/\n" +
+			"What takes more than a few flags is written to a file:\n   viaduct check -c viaduct.yaml && viaduct run -c viaduct.yaml",
+		Writer:         out,
+		ErrWriter:      errOut,
+		HideVersion:    true,
+		Suggest:        true,
+		Commands:       []*cli.Command{forwardCommand(errOut), runCommand(errOut), checkCommand(), versionCommand()},
+		OnUsageError:   wrongUsage,
+		Action:         noCommand,
+		ExitErrHandler: func(*cli.Context, error) {},
 	}
 	for _, c := range app.Commands {
-		c.OnUsageError = usageError
+		c.OnUsageError = wrongUsage
 	}
 	args, err := arrange(args, app.Commands)
 	if err == nil {
@@ -47,38 +52,58 @@ func Main(args []string, out, errOut io.Writer) int {
 	return exitCode(err, errOut)
 }
 
-// exitCode tells the mistake, and what the program ends with.
+// exitCode tells the mistakes, and what the program ends with.
 func exitCode(err error, errOut io.Writer) int {
-	var usage server.UsageError
+	var usage usageError
+	var problems config.Problems
 	var topic cli.ExitCoder // of the library's help command
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, server.ErrCut):
-		fmt.Fprintln(errOut, "viaduct:", err)
-		return exitForced
-	case errors.As(err, &usage), errors.As(err, &topic):
-		fmt.Fprintln(errOut, "viaduct:", err)
+	case errors.As(err, &problems):
+		for _, p := range problems {
+			if p.File == "" { // else it begins with its place
+				fmt.Fprint(errOut, "viaduct: ")
+			}
+			fmt.Fprintln(errOut, p)
+		}
 		return exitUsage
 	}
 	fmt.Fprintln(errOut, "viaduct:", err)
+	switch {
+	case errors.Is(err, server.ErrCut):
+		return exitForced
+	case errors.As(err, &usage), errors.As(err, &topic):
+		return exitUsage
+	}
 	return exitStart
 }
 
-// usageError makes the library's error one of ours, with its suggestion.
-func usageError(c *cli.Context, err error, _ bool) error {
+// wrongUsage makes the library's error one of ours, with its suggestion.
+func wrongUsage(c *cli.Context, err error, _ bool) error {
 	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
-		return unknownFlag(c.Command.Flags, strings.TrimPrefix(name, "-"))
+		return unknownFlag(c.Command, strings.TrimPrefix(name, "-"))
 	}
-	return server.UsageError(err.Error())
+	if name, ok := strings.CutPrefix(err.Error(), "flag needs an argument: -"); ok {
+		return usageError("--" + strings.TrimPrefix(name, "-") + " needs a value")
+	}
+	return usageError(err.Error())
 }
 
-func unknownFlag(flags []cli.Flag, name string) error {
+func unknownFlag(c *cli.Command, name string) error {
 	text := "unknown flag --" + name
-	if s := cli.SuggestFlag(flags, name, false); s != "" {
+	isOption := slices.ContainsFunc(config.Flags(), func(f config.Flag) bool { return f.Name == name })
+	switch s := cli.SuggestFlag(c.Flags, name, false); {
+	case isOption && hasFlag(c, "config"):
+		text += ": " + c.Name + " takes its options from the file, and nothing from the environment"
+	case s != "" && !isOption:
 		text += ": did you mean " + s + "?"
 	}
-	return server.UsageError(text)
+	return usageError(text)
+}
+
+func hasFlag(c *cli.Command, name string) bool {
+	return slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
 }
 
 func noCommand(c *cli.Context) error {
@@ -89,18 +114,18 @@ func noCommand(c *cli.Context) error {
 	if s, ok := strings.CutPrefix(cli.SuggestCommand(c.App.Commands, c.Args().First()), "Did you mean "); ok && s != `""?` {
 		text += ": did you mean " + s
 	}
-	return server.UsageError(text)
+	return usageError(text)
 }
 
 // arrange lets flags stand anywhere: before the command, behind it, and behind
 // its arguments. The library wants them between the command and its arguments.
 func arrange(args []string, commands []*cli.Command) ([]string, error) {
-	known := map[string]cli.Flag{}
-	var all []cli.Flag
+	every := &cli.Command{Flags: []cli.Flag{cli.HelpFlag}}
 	for _, c := range commands {
-		all = append(all, c.Flags...)
+		every.Flags = append(every.Flags, c.Flags...)
 	}
-	for _, f := range append(all, cli.HelpFlag) {
+	known := map[string]cli.Flag{}
+	for _, f := range every.Flags {
 		for _, n := range f.Names() {
 			known[n] = f
 		}
@@ -120,7 +145,7 @@ func arrange(args []string, commands []*cli.Command) ([]string, error) {
 		name, _, joined := strings.Cut(strings.TrimLeft(rest[i], "-"), "=")
 		f, ok := known[name]
 		if !ok {
-			return nil, unknownFlag(all, name)
+			return nil, unknownFlag(commandOf(rest, commands, every), name)
 		}
 		if !joined && takesValue(f) && i+1 < len(rest) {
 			i++
@@ -135,6 +160,18 @@ func arrange(args []string, commands []*cli.Command) ([]string, error) {
 	return append(out, words[1:]...), nil
 }
 
+// commandOf is the command among the words of the line, or else every command.
+func commandOf(line []string, commands []*cli.Command, every *cli.Command) *cli.Command {
+	for _, word := range line {
+		for _, c := range commands {
+			if c.Name == word {
+				return c
+			}
+		}
+	}
+	return every
+}
+
 func takesValue(f cli.Flag) bool {
 	v, ok := f.(cli.DocGenerationFlag)
 	return ok && v.TakesValue()
@@ -142,8 +179,12 @@ func takesValue(f cli.Flag) bool {
 
 // noArguments refuses words behind a command that takes none.
 func noArguments(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return server.UsageError(fmt.Sprintf("%s takes no arguments, but there is %q", c.Command.Name, c.Args().First()))
+	if c.NArg() == 0 {
+		return nil
 	}
-	return nil
+	text := fmt.Sprintf("%s takes no arguments, but there is %q", c.Command.Name, c.Args().First())
+	if hasFlag(c.Command, "config") && !c.IsSet("config") {
+		text += fmt.Sprintf(": write %s -c %s", c.Command.Name, c.Args().First())
+	}
+	return usageError(text)
 }

@@ -15,7 +15,7 @@ func TestDiscardEndsWhoOwesARequest(t *testing.T) {
 	used.want("GET", 200)
 	poll(t, "both are served", func() bool { return r.sessionCount() == 2 })
 	poll(t, "both have ended", func() bool {
-		r.each((*exchange.Session).Discard)
+		r.each(func(s *exchange.Session) { s.Discard() })
 		return r.sessionCount() == 0
 	})
 	fresh.over()
@@ -37,7 +37,7 @@ func TestDiscardLeavesExchangesAlone(t *testing.T) {
 	e.say("%s", o.get())
 	receive(t, "the request", came)
 	for range 100 {
-		r.each((*exchange.Session).Discard)
+		r.each(func(s *exchange.Session) { s.Discard() })
 	}
 	close(proceed)
 	e.want("GET", 200)

@@ -22,6 +22,7 @@ import (
 	"viaduct/clock"
 	"viaduct/fault"
 	"viaduct/hop"
+	"viaduct/metrics"
 	"viaduct/relay"
 	"viaduct/upstream"
 	"viaduct/wire"
@@ -43,27 +44,32 @@ type Options struct {
 
 	Tunnels  *relay.Set
 	Log      *accesslog.Writer              // nil logs nothing
+	Metrics  *metrics.Front                 // nil counts nothing
 	Draining *atomic.Bool                   // connections end after their exchange
+	Ended    func(client netip.AddrPort)    // told when a client's connection, or its tunnel, is over; may be nil
 	Panicked func(reason any, stack []byte) // told of a panic, which ended one connection
 }
 
-// Way is where a request goes, and by which rule.
+// Way is where a request goes, from where, and by which rule.
 type Way struct {
 	Dialer *upstream.Dialer
 	Pool   *upstream.Pool
 	To     upstream.Destination
+	From   *upstream.Source // nil: the system's choice
 	Rule   string
 }
 
 // Session is one client connection. One goroutine serves it; Discard and Cut may
 // be called from any.
 type Session struct {
-	o      *Options
-	client *wire.Conn
-	remote netip.AddrPort
+	o       *Options
+	current func() *Options
+	client  *wire.Conn
+	remote  netip.AddrPort
 
 	origin *upstream.Origin // of the last request; most clients stay with one
 	dest   upstream.Destination
+	from   *upstream.Source
 	pool   *upstream.Pool
 
 	*work // nil between exchanges
@@ -91,20 +97,25 @@ type work struct {
 	uploadErr  error       // of the client's side, when the upload ended by itself
 	continued  bool        // 100 (Continue) was passed on
 	heard      bool        // the origin has said something
+	reused     bool        // the request was last sent on an idle connection
 }
 
 var works = sync.Pool{New: func() any { return new(work) }}
 
-// Open begins to serve a client. Close must follow.
-func Open(nc net.Conn, o *Options) *Session {
-	s := &Session{o: o, client: wire.New(nc, o.MaxHeader), remote: addrPort(nc.RemoteAddr())}
+// Open begins to serve a client. Close must follow. current gives the options of
+// the moment; it is asked again for each request, save that MaxHeader holds for
+// a connection's life.
+func Open(nc net.Conn, current func() *Options) *Session {
+	o := current()
+	s := &Session{o: o, current: current, client: wire.New(nc, o.MaxHeader), remote: addrPort(nc.RemoteAddr())}
 	s.client.OnGone(s.clientGone)
 	return s
 }
 
 // Reopen serves another client with a session whose Close has released it.
 func (s *Session) Reopen(nc net.Conn) {
-	s.client.Reset(nc)
+	s.o = s.current()
+	s.client.Reset(nc, s.o.MaxHeader)
 	s.remote = addrPort(nc.RemoteAddr())
 	s.closing, s.unread, s.left, s.taken = false, false, false, false
 }
@@ -124,8 +135,9 @@ func (s *Session) Remote() netip.AddrPort { return s.remote }
 // Request is the request to be answered. It is valid until Next.
 func (s *Session) Request() *wire.Head { return &s.req }
 
-// Discard closes the connection if the client owes the first byte of a request.
-func (s *Session) Discard() { s.client.DiscardQuiet() }
+// Discard closes the connection if the client owes the first byte of a request,
+// and tells so.
+func (s *Session) Discard() bool { return s.client.DiscardQuiet() }
 
 // Cut ends the session wherever it is.
 func (s *Session) Cut() { s.client.Cut() }
@@ -151,6 +163,9 @@ func (s *Session) Close() {
 	}
 	s.client.Drop()
 	_ = s.client.Close()
+	if s.o.Ended != nil {
+		s.o.Ended(s.remote)
+	}
 }
 
 // Released tells whether Reopen may follow Close.
@@ -179,6 +194,7 @@ func (s *Session) Next() bool {
 	if s.client.Await(first) != nil {
 		return false
 	}
+	s.o = s.current()
 	s.work = works.Get().(*work)
 	limit := s.o.HeaderTimeout
 	if !s.client.Used() {
@@ -198,7 +214,7 @@ func (s *Session) Next() bool {
 func (w *work) release() {
 	w.entry = accesslog.Entry{}
 	w.sending, w.answering = stream{}, stream{}
-	w.uploading, w.uploadErr, w.continued, w.heard = false, nil, false, false
+	w.uploading, w.uploadErr, w.continued, w.heard, w.reused = false, nil, false, false, false
 	w.responding.Store(false)
 	works.Put(w)
 }
@@ -210,18 +226,36 @@ func (s *Session) begin() {
 		return
 	}
 	s.entry = accesslog.Entry{
-		Time: time.Now(), Mode: s.o.Mode, Client: s.remote, Method: s.req.Method, Target: s.req.Target,
+		Time: time.Now(), Mode: s.o.Mode, Client: s.remote, Method: s.req.Method, Target: s.req.Target, Minor: s.req.Minor,
+	}
+	if s.o.Log.Heads() {
+		s.entry.Referer, s.entry.Agent = s.field("referer"), s.field("user-agent")
 	}
 }
 
-// end logs the exchange, unless it has become a tunnel, which is logged when
-// that ends.
+// field is the value of a field of the request that the engine has no name for.
+func (s *Session) field(name string) []byte {
+	for i := range s.req.Fields {
+		if f := &s.req.Fields[i]; wire.Fold(f.Name, name) {
+			return f.Value
+		}
+	}
+	return nil
+}
+
+// end logs and counts the exchange, unless it has become a tunnel, which that
+// is done for when it ends.
 func (s *Session) end() {
-	if s.o.Log == nil || s.taken {
+	if s.taken {
 		return
 	}
 	s.entry.Total = clock.Now() - s.began
 	s.o.Log.Add(&s.entry)
+	e := &s.entry
+	s.o.Metrics.Exchange(metrics.Exchange{
+		Status: e.Status, Fault: e.Fault, Received: e.Received, Sent: e.Sent,
+		Total: e.Total, Dial: e.Dial, Reused: s.reused,
+	})
 }
 
 // refuseUnread answers a request whose head could not be read.
@@ -283,11 +317,11 @@ func (s *Session) leaveOrigin() {
 // enterOrigin finds the connections to a destination; most often they are those
 // of the request before.
 func (s *Session) enterOrigin(w *Way) {
-	if s.origin != nil && s.dest == w.To && s.pool == w.Pool {
+	if s.origin != nil && s.dest == w.To && s.from == w.From && s.pool == w.Pool {
 		return
 	}
 	s.leaveOrigin()
-	s.origin, s.dest, s.pool = w.Pool.Origin(w.To), w.To, w.Pool
+	s.origin, s.dest, s.from, s.pool = w.Pool.Origin(w.To, w.From), w.To, w.From, w.Pool
 }
 
 // DrainFirst is how long a new client may take for its first byte when a drain

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"viaduct/accesslog"
 	"viaduct/clock"
 	"viaduct/fault"
 	"viaduct/upstream"
@@ -20,7 +21,6 @@ var errClientGone = errors.New("client left before it was answered")
 func (s *Session) Forward(w *Way, path []byte) {
 	defer s.end()
 	s.entry.Rule = w.Rule
-	s.enterOrigin(w)
 	upgrade := s.wantsUpgrade()
 	for fresh := false; ; fresh = true {
 		up, reused, err := s.connect(w, fresh)
@@ -29,8 +29,9 @@ func (s *Session) Forward(w *Way, path []byte) {
 			return
 		}
 		s.up.Store(up)
+		s.reused = reused
 		s.entry.Tries++
-		s.entry.Endpoint = up.Remote()
+		s.reached(w, up.Remote())
 		sent, err := s.attempt(w, up, path, upgrade, reused)
 		if err == nil {
 			return
@@ -68,26 +69,45 @@ func idempotent(method []byte) bool {
 	return false
 }
 
-// connect finds an idle connection or dials, as long as the client waits.
-func (s *Session) connect(w *Way, fresh bool) (*upstream.Conn, bool, error) {
-	if !fresh {
-		if up := s.origin.Take(w.Dialer.Guard, s.freshness()); up != nil {
-			return up, true, nil
+// connect finds an idle connection or dials, as long as the client waits. When
+// one source has no port left it turns to the next.
+func (s *Session) connect(w *Way, fresh bool) (up *upstream.Conn, reused bool, err error) {
+	for first := w.From; ; {
+		s.enterOrigin(w)
+		if !fresh {
+			if up = s.origin.Take(w.Dialer.Guard, s.freshness()); up != nil {
+				return up, true, nil
+			}
+		}
+		up, err = s.dial(w)
+		if !errors.Is(err, upstream.ErrNoPort) || !w.turn(first) {
+			return up, false, err
 		}
 	}
+}
+
+// turn makes the next source that of the way, unless all had their turn.
+func (w *Way) turn(first *upstream.Source) bool {
+	next := w.Dialer.Egress.After(w.From, first)
+	if next != nil {
+		w.From = next
+	}
+	return next != nil
+}
+
+func (s *Session) dial(w *Way) (up *upstream.Conn, err error) {
 	limit := s.o.DialTimeout
 	if left := s.timeLeft(clock.Now()); left > 0 {
 		limit = min(limit, left)
 	}
-	var up *upstream.Conn
-	err := s.dialing(limit, func(ctx context.Context) (err error) {
+	err = s.dialing(limit, func(ctx context.Context) (err error) {
 		up, err = s.origin.Dial(ctx, w.Dialer)
 		return err
 	})
 	if err != nil && up != nil { // the client left as the dial succeeded
 		_ = up.Close()
 	}
-	return up, false, err
+	return up, err
 }
 
 // timeLeft is what is left of the response timeout, which all tries share. Zero
@@ -114,8 +134,10 @@ func (s *Session) dialing(limit time.Duration, dial func(context.Context) error)
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	s.cancel = cancel
-	s.client.BeginWait(clock.Now(), s.patience())
+	began := clock.Now()
+	s.client.BeginWait(began, s.patience())
 	err := dial(ctx)
+	s.entry.Dial += clock.Now() - began
 	if !s.client.EndWait() {
 		return errClientGone
 	}
@@ -227,7 +249,7 @@ func (s *Session) respond(up *upstream.Conn, upgrade bool) error {
 		s.closing, s.unread = true, true
 	}
 	now := clock.Now()
-	s.entry.Wait = now - s.began
+	s.entry.First = now - s.began
 	if s.relayBody(up, now) {
 		s.conclude(up)
 	} else {
@@ -285,21 +307,27 @@ func (s *Session) relayBody(up *upstream.Conn, now time.Duration) bool {
 	err := t.run()
 	out.Free()
 	s.entry.Sent = t.moved
+	s.entry.Ended = accesslog.Server
 	if err != nil {
-		s.entry.Fault = s.bodyFault(t, err).String()
+		s.brokeOff(t, err)
 	}
 	return err == nil
 }
 
-// bodyFault names what broke an answer off.
-func (s *Session) bodyFault(t *stream, err error) fault.Kind {
+// brokeOff tells the log what broke an answer off.
+func (s *Session) brokeOff(t *stream, err error) {
+	late := errors.Is(err, os.ErrDeadlineExceeded)
+	kind := fault.ResponseIncomplete
 	switch {
 	case t.blame == s.client:
-		return fault.ConnectionTerminated
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fault.ConnectionReadTimeout
+		kind, s.entry.Ended = fault.ConnectionTerminated, accesslog.Client
+	case late:
+		kind = fault.ConnectionReadTimeout
 	}
-	return fault.ResponseIncomplete
+	if late {
+		s.entry.Ended = accesslog.Proxy // by a limit of its own
+	}
+	s.entry.Fault = kind.String()
 }
 
 // abandon ends the client's connection in the middle of an answer. A client
@@ -339,7 +367,7 @@ func (s *Session) fail(err error) {
 	switch bad := s.uploadFault(); {
 	case errors.Is(err, errClientGone), errors.Is(bad, errClientGone):
 		s.closing, s.left = true, true
-		s.entry.Fault = fault.ConnectionTerminated.String()
+		s.entry.Fault, s.entry.Ended = fault.ConnectionTerminated.String(), accesslog.Client
 		return
 	case bad != nil:
 		err = bad

@@ -38,7 +38,7 @@ func (r *rig) dial() *end {
 
 func (e *end) say(format string, args ...any) {
 	e.t.Helper()
-	if _, err := fmt.Fprintf(e, format, args...); err != nil {
+	if _, err := fmt.Fprintf(e, format, args...); err != nil && !e.released.Load() {
 		e.t.Errorf("write: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"viaduct/accesslog"
 	"viaduct/clock"
 	"viaduct/fault"
 	"viaduct/wire"
@@ -89,11 +90,11 @@ func (s *Session) reply(r *reply) {
 	if !s.client.BodyDone() || s.isConnect() || s.o.Draining.Load() {
 		s.closing = true
 	}
-	s.entry.Status = r.status
+	s.entry.Status, s.entry.Ended = r.status, accesslog.Proxy
 	if r.kind != fault.InternalResponse {
 		s.entry.Fault = r.kind.String()
 	}
-	s.entry.Wait = clock.Now() - s.began
+	s.entry.First = clock.Now() - s.began
 	out := wire.NewBuffer()
 	defer out.Free()
 	out.B = s.appendReply(out.B, r)
@@ -103,7 +104,7 @@ func (s *Session) reply(r *reply) {
 		out.B = append(out.B, r.body...)
 	}
 	if t.flush() != nil {
-		s.closing = true
+		s.closing, s.entry.Ended = true, accesslog.Client
 	}
 }
 

@@ -59,7 +59,7 @@ type rig struct {
 func begin(t testing.TB, change func(*rig)) *rig {
 	t.Helper()
 	r := &rig{t: t, panics: make(chan any, 100), sessions: map[*exchange.Session]struct{}{}}
-	r.log = accesslog.New(&r.lines)
+	r.log = accesslog.New(&r.lines, accesslog.JSON)
 	r.o = exchange.Options{
 		Mode: "test", MaxHeader: 64 << 10,
 		HeaderTimeout: patience, BodyTimeout: patience, DialTimeout: patience, ResponseTimeout: patience, IdleTimeout: patience,
@@ -113,7 +113,7 @@ func (r *rig) open(nc net.Conn) (s *exchange.Session) {
 		r.spare = r.spare[:n-1]
 		s.Reopen(nc)
 	} else {
-		s = exchange.Open(nc, &r.o)
+		s = exchange.Open(nc, func() *exchange.Options { return &r.o })
 	}
 	r.sessions[s] = struct{}{}
 	return s
@@ -123,7 +123,7 @@ func (r *rig) converse(s *exchange.Session) {
 	defer s.Close()
 	for s.Next() {
 		h := s.Request()
-		way := exchange.Way{Dialer: &r.dialer, Pool: r.pool}
+		way := exchange.Way{Dialer: &r.dialer, Pool: r.pool, From: r.dialer.Egress.Choose(s.Remote().Addr(), "")}
 		var bad *fault.Error
 		if string(h.Method) == "CONNECT" {
 			target, err := hop.ParseAuthority(h.Target)

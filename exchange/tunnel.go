@@ -3,12 +3,14 @@ package exchange
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
-	"time"
+	"net/netip"
 
 	"viaduct/accesslog"
 	"viaduct/clock"
 	"viaduct/fault"
+	"viaduct/metrics"
 	"viaduct/relay"
 	"viaduct/upstream"
 	"viaduct/wire"
@@ -21,12 +23,8 @@ var established = []byte("HTTP/1.1 200 Connection established\r\n\r\n")
 // Tunnel dials the destination of a CONNECT and hands both ends to the relay,
 // or answers for the destination if that fails.
 func (s *Session) Tunnel(w *Way) {
-	var nc *net.TCPConn
 	s.entry.Rule, s.entry.Tries = w.Rule, 1
-	err := s.dialing(s.o.DialTimeout, func(ctx context.Context) (err error) {
-		nc, err = w.Dialer.Connect(ctx, w.To)
-		return err
-	})
+	nc, err := s.dialTunnel(w)
 	if err != nil {
 		if nc != nil { // the client left as the dial succeeded
 			_ = nc.Close()
@@ -35,17 +33,45 @@ func (s *Session) Tunnel(w *Way) {
 		s.end()
 		return
 	}
-	s.entry.Endpoint = addrPort(nc.RemoteAddr())
+	s.reached(w, addrPort(nc.RemoteAddr()))
 	s.entry.Status = 200
-	s.entry.Wait = clock.Now() - s.began
+	s.entry.First = clock.Now() - s.began
 	s.client.LimitWrite(clock.Now(), s.o.BodyTimeout)
 	if _, err := s.client.Write(established); err != nil {
 		_ = nc.Close()
 		s.closing = true
+		s.clientLeft()
 		s.end()
 		return
 	}
 	s.handOver(nc, nil)
+}
+
+// dialTunnel dials within the dial timeout, from one source after the other
+// when they have no port left.
+func (s *Session) dialTunnel(w *Way) (nc *net.TCPConn, err error) {
+	err = s.dialing(s.o.DialTimeout, func(ctx context.Context) (err error) {
+		for first := w.From; ; {
+			nc, err = w.Pool.Connect(ctx, w.Dialer, w.To, w.From)
+			if !errors.Is(err, upstream.ErrNoPort) || !w.turn(first) {
+				return err
+			}
+		}
+	})
+	return nc, err
+}
+
+// clientLeft tells the log that a tunnel never came to be: the client had gone.
+func (s *Session) clientLeft() {
+	s.entry.Status, s.entry.Fault, s.entry.Ended = 0, fault.ConnectionTerminated.String(), accesslog.Client
+}
+
+// reached notes which address a connection leads to, and from where.
+func (s *Session) reached(w *Way, a netip.AddrPort) {
+	s.entry.Endpoint = a
+	if w.From != nil {
+		s.entry.Egress = w.From.For(a.Addr())
+	}
 }
 
 // wantsUpgrade tells whether the client offers to change to a protocol that may
@@ -83,11 +109,12 @@ func (s *Session) switchProtocols(up *upstream.Conn) error {
 	defer out.Free()
 	out.B = s.appendResponse(out.B, bare)
 	s.entry.Status = 101
-	s.entry.Wait = clock.Now() - s.began
+	s.entry.First = clock.Now() - s.began
 	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: clock.Now()}
 	if t.flush() != nil {
 		s.dropUpstream()
 		s.closing = true
+		s.clientLeft()
 		return nil
 	}
 	s.up.Store(nil)
@@ -99,31 +126,51 @@ func (s *Session) switchProtocols(up *upstream.Conn) error {
 }
 
 // handOver gives the client's connection and an upstream's to the relay, with
-// what either has sent already. The line in the log is written at the end.
+// what either has sent already.
 func (s *Session) handOver(server net.Conn, early []byte) {
 	s.taken = true
 	client := s.client.Detach()
-	s.o.Tunnels.Go(client, server, s.client.TakeBuffered(), early, s.o.Tunnel, s.logTunnel())
+	s.o.Metrics.TunnelOpened(s.entry.Dial)
+	s.o.Tunnels.Go(client, server, s.client.TakeBuffered(), early, s.o.Tunnel, s.atTunnelEnd())
 	s.client.Release()
 }
 
-// logTunnel returns what logs the end of a tunnel. It keeps copies of what
-// stands in the connection's buffer.
-func (s *Session) logTunnel() func(relay.Stats, error) {
-	if s.o.Log == nil {
-		return func(relay.Stats, error) {}
+// mostKept is how much of a field is kept for the line of a tunnel, which may
+// last for days.
+const mostKept = 2 << 10
+
+// atTunnelEnd returns what is called when the tunnel has ended. It keeps copies
+// of what stands in the connection's buffer.
+func (s *Session) atTunnelEnd() func(relay.Stats, error) {
+	o, remote := s.o, s.remote
+	var entry *accesslog.Entry
+	if o.Log != nil {
+		e := s.entry
+		for _, b := range []*[]byte{&e.Method, &e.Target, &e.Referer, &e.Agent} {
+			*b = bytes.Clone((*b)[:min(len(*b), mostKept)])
+		}
+		entry = &e
 	}
-	began, log := s.began, s.o.Log
-	entry := s.entry
-	entry.Method = bytes.Clone(entry.Method)
-	entry.Target = bytes.Clone(entry.Target)
-	return func(st relay.Stats, err error) { endTunnel(log, entry, st, err, clock.Now()-began) }
+	return func(st relay.Stats, err error) { o.endTunnel(entry, remote, st, err) }
 }
 
-func endTunnel(log *accesslog.Writer, e accesslog.Entry, st relay.Stats, err error, total time.Duration) {
-	e.Received, e.Sent, e.Total = st.FromClient, st.FromServer, total
-	if err != nil {
-		e.Fault = fault.Classify(err).String()
+// endTunnel logs and counts a tunnel that has ended.
+func (o *Options) endTunnel(e *accesslog.Entry, remote netip.AddrPort, st relay.Stats, err error) {
+	word := fault.Classify(err).String()
+	o.Metrics.TunnelClosed(metrics.Tunnel{Fault: word, Received: st.FromClient, Sent: st.FromServer, Duration: st.Duration})
+	if e != nil {
+		e.Received, e.Sent, e.Total, e.Fault = st.FromClient, st.FromServer, e.First+st.Duration, word
+		switch st.Ended {
+		case relay.Client:
+			e.Ended = accesslog.Client
+		case relay.Server:
+			e.Ended = accesslog.Server
+		default:
+			e.Ended = accesslog.Proxy
+		}
+		o.Log.Add(e)
 	}
-	log.Add(&e)
+	if o.Ended != nil {
+		o.Ended(remote)
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+
+	"viaduct/accesslog"
 )
 
 // echoer answers each message of that length with the same bytes. It allocates
@@ -67,7 +69,8 @@ func steadies(at string) []struct{ name, request, got, answer, want string } {
 	}
 }
 
-// The fast lane allocates nothing per exchange, its line in the log included.
+// The fast lane allocates nothing per exchange, its line in the log and the
+// metrics included.
 func TestSteadyExchangeAllocatesNothing(t *testing.T) {
 	const warm, exchanges, slack = 3000, 5000, 100
 	each := map[string]uint64{"GET of 256 KiB": 8} // what is moved inside the kernel
@@ -110,6 +113,33 @@ func BenchmarkExchange(b *testing.B) {
 			s := steadies(at)[i]
 			act = echoer(len(s.got), s.answer)
 			nc := begin(b, nil).dial().Conn
+			request, in := []byte(s.request), make([]byte, len(s.want))
+			b.ReportAllocs()
+			for b.Loop() {
+				swap(b, nc, request, in)
+			}
+		})
+	}
+}
+
+// What the line in the log and the metrics cost, of an exchange.
+func BenchmarkObserved(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		change func(*house)
+	}{
+		{"nothing", func(h *house) { h.exchange.Log, h.exchange.Metrics = nil, nil }},
+		{"metrics", func(h *house) { h.exchange.Log = nil }},
+		{"log and metrics", func(*house) {}},
+		{"combined log and metrics", func(h *house) { h.exchange.Log = accesslog.New(nowhere{}, accesslog.Combined) }},
+		{"squid log and metrics", func(h *house) { h.exchange.Log = accesslog.New(nowhere{}, accesslog.Squid) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var act func(net.Conn)
+			at := origin(b, func(nc net.Conn) { act(nc) })
+			s := steadies(at)[0]
+			act = echoer(len(s.got), s.answer)
+			nc := begin(b, c.change).dial().Conn
 			request, in := []byte(s.request), make([]byte, len(s.want))
 			b.ReportAllocs()
 			for b.Loop() {

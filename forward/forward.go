@@ -20,8 +20,7 @@ import (
 	"viaduct/wire"
 )
 
-// Options are what a Proxy is made of. All are required, but Open and
-// AnyPort.
+// Options are what a Proxy is made of. Exchange, Dialer and Pool are required.
 type Options struct {
 	Exchange *exchange.Options
 	Dialer   *upstream.Dialer
@@ -84,18 +83,29 @@ func (p *Proxy) mayConnect(port uint16) bool {
 // Client is one client connection of a proxy.
 type Client struct {
 	*exchange.Session
-	proxy   *Proxy
+	current func() *Proxy
+	proxy   *Proxy // that answers the present request
 	targets hop.Parser
 }
 
-// Accept takes over a connection. Serve must follow. old, if not nil, is a
-// client that has been served; it may be used again.
-func (p *Proxy) Accept(nc net.Conn, old *Client) *Client {
-	if old == nil || old.proxy != p || !old.Released() {
-		return &Client{Session: exchange.Open(nc, p.o.Exchange), proxy: p}
+// Accept takes over a connection. Serve must follow. current gives the proxy of
+// the moment, and is asked again for each request. old, if not nil, is a client
+// that has been served; it may be used again.
+func Accept(nc net.Conn, current func() *Proxy, old *Client) *Client {
+	if old != nil && old.Released() {
+		old.current = current
+		old.Reopen(nc)
+		return old
 	}
-	old.Reopen(nc)
-	return old
+	c := &Client{current: current}
+	c.Session = exchange.Open(nc, c.turn)
+	return c
+}
+
+// turn makes the proxy of the moment that of the client.
+func (c *Client) turn() *exchange.Options {
+	c.proxy = c.current()
+	return c.proxy.o.Exchange
 }
 
 // Serve answers the client's requests until its connection is done or belongs
@@ -123,6 +133,7 @@ func (c *Client) answer(r *wire.Head) {
 	}
 	way := c.proxy.way
 	way.To, way.Rule = upstream.Destination(target), v.Rule
+	way.From = way.Dialer.Egress.Choose(ask.Client.Addr(), ask.Host)
 	switch {
 	case connect:
 		c.Tunnel(&way)

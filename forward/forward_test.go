@@ -18,6 +18,7 @@ import (
 	"viaduct/accesslog"
 	"viaduct/exchange"
 	"viaduct/forward"
+	"viaduct/metrics"
 	"viaduct/relay"
 	"viaduct/upstream"
 )
@@ -108,12 +109,13 @@ func begin(t testing.TB, change func(*house)) *house {
 	h.exchange = exchange.Options{
 		Mode: "forward", MaxHeader: 64 << 10,
 		HeaderTimeout: patience, BodyTimeout: patience, DialTimeout: patience, ResponseTimeout: patience, IdleTimeout: patience,
-		Tunnels: &h.tunnels, Draining: &h.draining, Log: accesslog.New(nowhere{}),
+		Tunnels: &h.tunnels, Draining: &h.draining, Log: accesslog.New(nowhere{}, accesslog.JSON),
+		Metrics:  metrics.New("test").Front("test"),
 		Panicked: func(reason any, stack []byte) { h.panics.Add(1); t.Errorf("panic: %v\n%s", reason, stack) },
 	}
 	h.options = forward.Options{
 		Exchange: &h.exchange, Pool: upstream.NewPool(upstream.Options{}), AnyPort: true,
-		Dialer: &upstream.Dialer{Guard: anywhere{}, Lookup: upstream.SystemLookup},
+		Dialer: &upstream.Dialer{Guard: anywhere{}, Lookup: lookup},
 	}
 	if change != nil {
 		change(h)
@@ -123,11 +125,22 @@ func begin(t testing.TB, change func(*house)) *house {
 	logged, stopLog := make(chan struct{}), context.CancelFunc(nil)
 	var ctx context.Context
 	ctx, stopLog = context.WithCancel(context.Background())
-	go func() { defer close(logged); h.exchange.Log.Run(ctx, func(err error) { t.Error(err) }) }()
+	go func() {
+		defer close(logged)
+		if h.exchange.Log != nil {
+			h.exchange.Log.Run(ctx, func(err error) { t.Error(err) })
+		}
+	}()
 	h.serving.Go(h.accept)
 	t.Cleanup(func() { h.end(); stopLog(); <-logged })
 	return h
 }
+
+func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+func (h *house) current() *forward.Proxy { return h.proxy }
 
 // elsewhere is a connection from another address.
 type elsewhere struct {
@@ -157,7 +170,7 @@ func (h *house) serve(nc net.Conn) {
 	if n := len(h.spare); n > 0 {
 		old, h.spare = h.spare[n-1], h.spare[:n-1]
 	}
-	c := h.proxy.Accept(nc, old)
+	c := forward.Accept(nc, h.current, old)
 	h.clients[c] = struct{}{}
 	h.mu.Unlock()
 	c.Serve()

@@ -41,12 +41,23 @@ type Options struct {
 	Life      time.Duration // from Go to the end
 }
 
+// Side is an end of a tunnel.
+type Side uint8
+
+// The sides. None is neither of them.
+const (
+	None Side = iota
+	Client
+	Server
+)
+
 // Stats is what a tunnel carried. The counts are of bytes that the socket of
 // the other side took, early bytes among them.
 type Stats struct {
 	FromClient int64
 	FromServer int64
 	Duration   time.Duration // from Go until both connections were closed
+	Ended      Side          // whose end or failure came first; None if neither ended the tunnel: a bound, a drain, a panic
 }
 
 // Set owns tunnels. The zero value is ready for use. Its methods may be called

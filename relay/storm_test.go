@@ -42,8 +42,8 @@ func TestStorm(t *testing.T) {
 		group.Go(func() { failures <- expect(r.client, down) })
 		group.Go(func() {
 			e := <-r.ended
-			want := relay.Stats{FromClient: int64(len(early) + len(up)), FromServer: int64(len(down)), Duration: e.stats.Duration}
-			if e.err != nil || e.stats != want {
+			want := relay.Stats{FromClient: int64(len(early) + len(up)), FromServer: int64(len(down)), Duration: e.stats.Duration, Ended: e.stats.Ended}
+			if e.err != nil || e.stats != want || want.Ended == relay.None {
 				failures <- fmt.Errorf("tunnel %d ended with %w, %+v, want %+v", i, e.err, e.stats, want)
 			}
 		})

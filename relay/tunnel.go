@@ -37,6 +37,7 @@ type tunnel struct {
 	ending  bool          // cause is final, and the flows have been told to end
 	closed  bool          // finish has taken over
 	alive   bool          // keep-alive is on
+	first   Side          // to end or to fail
 	cause   error         // why it ends; nil in good order
 	reset   *net.TCPConn  // the end to reset, as the other has failed
 	late    *flow         // whose good end is to be passed on before that
@@ -114,6 +115,7 @@ func closeWrite(f *flow) bool {
 func (t *tunnel) halfClosed(f *flow) bool {
 	t.state.Lock()
 	defer t.state.Unlock()
+	t.note(f)
 	if f.err != nil || t.ending || t.half {
 		return false
 	}
@@ -122,6 +124,20 @@ func (t *tunnel) halfClosed(f *flow) bool {
 	}
 	t.half = true
 	return true
+}
+
+// note keeps in mind which side ended first: what src said last is the end of
+// src, and what couldn't be written is that of dst. It comes before the end is
+// passed on, which the other side may answer by ending, too.
+func (t *tunnel) note(f *flow) {
+	if t.ending || t.first != None {
+		return
+	}
+	if w := (*WriteError)(nil); (f == &t.up) == errors.As(f.err, &w) {
+		t.first = Server
+		return
+	}
+	t.first = Client
 }
 
 // ended is the last act of a flow's goroutine.
@@ -165,6 +181,9 @@ func (t *tunnel) breakOff(f *flow) {
 		way, other = "server to client", &t.up
 	}
 	t.ending, t.cause = true, fmt.Errorf("%s: %w", way, f.err)
+	if errors.Is(f.err, ErrPanic) {
+		t.first = None
+	}
 	t.until = t.now() + farewell
 	w := (*WriteError)(nil)
 	if !errors.As(f.err, &w) {
@@ -192,6 +211,9 @@ func (t *tunnel) cutLocked(cause error) {
 	}
 	if !t.ending {
 		t.ending, t.cause = true, cause
+		if cause != nil {
+			t.first = None
+		}
 	}
 	t.until = 0
 	t.wake(past())
@@ -225,7 +247,7 @@ func (t *tunnel) finish() {
 	if t.cause != nil {
 		err = t.cause
 	}
-	stats := Stats{FromClient: t.up.moved, FromServer: t.down.moved, Duration: t.now()}
+	stats := Stats{FromClient: t.up.moved, FromServer: t.down.moved, Duration: t.now(), Ended: t.first}
 	var broken error
 	if t.done != nil {
 		broken = guard(func() { t.done(stats, err) })

@@ -55,7 +55,7 @@ func TestQueueOfAListenerIsServedAtTheEnd(t *testing.T) {
 	free := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 	addr := free.Addr().String()
 	_ = free.Close()
-	s := must[*server.Server](t)(server.New(plain(addr), logger(new(journal))))
+	s := must[*server.Server](t)(newServer(plain(addr), new(journal)))
 	var clients []net.Conn
 	for range 50 {
 		c := dialTo(t, addr)

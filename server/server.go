@@ -1,228 +1,182 @@
 // Package server puts the rooms together: it turns what the operator wrote into
-// listeners and fronts, runs them, and ends them in good order.
+// listeners and fronts, runs them, changes them while they run, and ends them in
+// good order.
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"viaduct/accesslog"
-	"viaduct/acl"
-	"viaduct/exchange"
-	"viaduct/forward"
-	"viaduct/hop"
-	"viaduct/relay"
-	"viaduct/upstream"
+	"viaduct/config"
+	"viaduct/metrics"
+	"viaduct/resolve"
 )
 
-// Forward is what an operator says of a forward proxy.
-type Forward struct {
-	Listen       []string // host:port, or http://host:port
-	Open         bool
-	AllowPrivate bool
-	ConnectPorts []uint16 // nil: any port
-	Anonymity    hop.Anonymity
-	AccessLog    string // path, "-" for standard output, "off"
-	MaxHeader    int
-
-	HeaderTimeout, BodyTimeout, DialTimeout, ResponseTimeout time.Duration
-	IdleTimeout, UpstreamIdleTimeout                         time.Duration
-	TunnelIdleTimeout, HalfCloseTimeout                      time.Duration
-	DrainTimeout, DrainGrace                                 time.Duration
+// Options are what a Server is made of. Load and Log are required.
+type Options struct {
+	Load    func() (*config.Config, error) // asked by New, and by each Reload
+	File    string                         // that a configuration with watch is reloaded for; may be empty
+	Log     *slog.Logger
+	Level   *slog.LevelVar // set by the configuration; may be nil
+	Version string         // for the metrics
 }
 
 // Server is a running instance. New opens everything that can fail; Run serves.
 type Server struct {
-	conf      Forward
-	log       *slog.Logger
-	access    *accesslog.Writer
-	out       *os.File // of the access log, when it is a file
-	listeners []*net.TCPListener
-	proxy     *forward.Proxy
-	pool      *upstream.Pool
-	tunnels   relay.Set
-	draining  atomic.Bool
+	o           Options
+	log         *slog.Logger
+	access      *accesslog.Writer
+	metrics     *metrics.Metrics
+	current     atomic.Pointer[Snapshot]
+	staff       *staff
+	descriptors descriptors
+	ready       atomic.Bool
+	background  sync.WaitGroup // goroutines that Run waits for
 
-	ready   chan net.Conn // connections for goroutines that wait for one
-	spare   atomic.Int32  // so many of them
-	stopped chan struct{}
-	serving sync.WaitGroup
-	clients struct {
-		sync.Mutex                               // guards all
-		all        map[*forward.Client]time.Time // since when
-	}
+	reloading sync.Mutex // guards what follows
+	running   bool
+	listeners map[string]*listener
+	inherited []*net.TCPListener  // sockets of systemd that no listener has taken
+	retired   map[*front]struct{} // of former configurations, with clients still
+	admin     *adminDoor          // nil without one
+	out       *os.File            // of the access log, when it is a file
 }
-
-// UsageError is a mistake of the operator, in words that say what to do.
-type UsageError string
-
-func (e UsageError) Error() string { return string(e) }
 
 // ErrCut says that a drain ended before everything that was under way.
 var ErrCut = errors.New("cut at the drain deadline")
 
-// New checks the options and opens the listeners and the access log. A
-// UsageError says what to change; any other error that something could not be
+// errNotRunning is told to a Reload that comes too early or too late.
+var errNotRunning = errors.New("not running")
+
+// New loads the configuration and opens what it names: listeners, the access
+// log, the admin address. Its errors are those of Load, or say what could not be
 // opened.
-func New(conf Forward, log *slog.Logger) (*Server, error) {
-	s := &Server{conf: conf, log: log, ready: make(chan net.Conn), stopped: make(chan struct{})}
-	s.clients.all = map[*forward.Client]time.Time{}
-	addrs := make([]string, 0, len(conf.Listen))
-	for _, l := range conf.Listen {
-		a, err := listenAddr(l, conf.Open)
-		if err != nil {
-			return nil, err
-		}
-		addrs = append(addrs, a)
+func New(o Options) (*Server, error) {
+	s := &Server{
+		o: o, log: o.Log, access: accesslog.New(nil, accesslog.JSON), metrics: metrics.New(o.Version),
+		staff: newStaff(), descriptors: newDescriptors(),
+		listeners: map[string]*listener{}, retired: map[*front]struct{}{},
 	}
-	if err := s.openLog(); err != nil {
+	conf, err := o.Load()
+	if err != nil {
 		return nil, err
 	}
-	for _, a := range addrs {
-		l, err := listen(a)
-		if err != nil {
-			s.closeListeners()
-			s.closeLog()
-			return nil, err
-		}
-		s.listeners = append(s.listeners, l)
+	if s.inherited, err = inherit(); err != nil {
+		return nil, err
 	}
-	s.build()
+	defer s.closeInherited()
+	next, err := s.prepare(conf)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.inherited) > 0 {
+		next.undo()
+		return nil, fmt.Errorf("systemd has passed a socket for %s, where nothing listens: make the socket unit and the configuration agree", s.inherited[0].Addr())
+	}
+	s.metrics.Read(metrics.Readings{UpstreamIdle: s.upstreamIdle, DNS: s.dns, LogDropped: s.access.Dropped})
+	s.metrics.Egress(system)
+	s.commit(next)
 	return s, nil
 }
 
-// listenAddr reads one value of --listen, and refuses to open a proxy to the
-// world by accident.
-func listenAddr(l string, open bool) (string, error) {
-	addr := l
-	if scheme, rest, ok := strings.Cut(l, "://"); ok {
-		if scheme != "http" {
-			return "", UsageError(fmt.Sprintf("--listen %s: only http:// and host:port are served", l))
-		}
-		addr = strings.TrimSuffix(rest, "/")
+// Reload asks for the configuration again and changes to it, all or nothing:
+// whatever is wrong with it leaves everything as it was. Exchanges and tunnels
+// under way go on. The access log is opened anew.
+func (s *Server) Reload() error {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	if !s.running {
+		return errNotRunning
 	}
-	host, port, err := net.SplitHostPort(addr)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
+	s.tellSystemd(reloadingState())
+	err := s.reload()
+	s.tellSystemd(readyState)
+	s.metrics.Reloaded(err == nil)
 	if err != nil {
-		return "", UsageError(fmt.Sprintf("--listen %s: write host:port with a port up to 65535, such as 127.0.0.1:3128", l))
+		s.tell(err)
+		return err
 	}
-	ip, err := netip.ParseAddr(host)
-	local := host == "localhost" || err == nil && ip.IsLoopback()
-	if !local && !open {
-		return "", UsageError(fmt.Sprintf("--listen %s would let anyone who reaches this address use the proxy: "+
-			"listen on a loopback address, or add --open if that is what you want", l))
-	}
-	return addr, nil
-}
-
-// Keep-alive probes find a client that vanished within half a minute. They are
-// set on the listening socket, from which Linux passes them on to each
-// connection: that costs no system call per connection.
-const (
-	probeIdle  = 15
-	probeEvery = 5
-	probeCount = 3
-)
-
-func listen(addr string) (*net.TCPListener, error) {
-	lc := net.ListenConfig{KeepAlive: -1, Control: setProbes}
-	lc.SetMultipathTCP(false) // its accept costs more, and no peer speaks it
-	l, err := lc.Listen(context.Background(), "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return l.(*net.TCPListener), nil
-}
-
-func setProbes(_, _ string, c syscall.RawConn) error {
-	var err error
-	set := func(fd uintptr) {
-		err = errors.Join(
-			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1),
-			syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, probeIdle),
-			syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, probeEvery),
-			syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, probeCount),
-		)
-	}
-	if e := c.Control(set); e != nil {
-		return e
-	}
-	return err
-}
-
-func (s *Server) openLog() error {
-	switch s.conf.AccessLog {
-	case "off", "":
-	case "-":
-		s.access = accesslog.New(os.Stdout)
-	default:
-		f, err := os.OpenFile(s.conf.AccessLog, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
-		if err != nil {
-			return fmt.Errorf("open access log: %w", err)
-		}
-		s.out = f
-		s.access = accesslog.New(f)
-	}
+	conf := s.current.Load()
+	s.log.Info("configuration is taken", "fronts", len(conf.entries), "listeners", len(s.listeners))
 	return nil
 }
 
-// build makes the front from the options.
-func (s *Server) build() {
-	c := &s.conf
-	guard := acl.NewGuard(acl.GuardOptions{AllowPrivate: c.AllowPrivate, Own: s.own(), LocalAddrs: localAddrs})
-	s.pool = upstream.NewPool(upstream.Options{IdleTimeout: c.UpstreamIdleTimeout, MaxHeader: c.MaxHeader})
-	s.proxy = forward.New(forward.Options{
-		Exchange: &exchange.Options{
-			Mode: "forward", Anonymity: c.Anonymity, MaxHeader: c.MaxHeader,
-			HeaderTimeout: c.HeaderTimeout, BodyTimeout: c.BodyTimeout, DialTimeout: c.DialTimeout,
-			ResponseTimeout: c.ResponseTimeout, IdleTimeout: c.IdleTimeout,
-			Tunnel:  relay.Options{Idle: c.TunnelIdleTimeout, HalfClose: c.HalfCloseTimeout},
-			Tunnels: &s.tunnels, Log: s.access, Draining: &s.draining, Panicked: s.panicked,
-		},
-		Dialer: &upstream.Dialer{Lookup: upstream.SystemLookup, Guard: guard},
-		Pool:   s.pool, Open: c.Open, AnyPort: c.ConnectPorts == nil, ConnectPorts: c.ConnectPorts,
-	})
+// tell logs why a configuration is not taken: a line for each problem.
+func (s *Server) tell(err error) {
+	const message = "configuration is not taken, the old one stays"
+	problems, ok := errors.AsType[config.Problems](err)
+	if !ok {
+		s.log.Error(message, "error", err)
+		return
+	}
+	for _, p := range problems {
+		s.log.Error(message, "error", p.String())
+	}
+}
+
+func (s *Server) reload() error {
+	conf, err := s.o.Load()
+	if err != nil {
+		return err
+	}
+	next, err := s.prepare(conf)
+	if err != nil {
+		return err
+	}
+	s.commit(next)
+	return nil
 }
 
 // own lists the addresses that are listened on.
-func (s *Server) own() []netip.AddrPort {
-	list := make([]netip.AddrPort, 0, len(s.listeners))
-	for _, l := range s.listeners {
-		list = append(list, l.Addr().(*net.TCPAddr).AddrPort())
+func own(listeners map[string]*listener, admin *adminDoor) []netip.AddrPort {
+	list := make([]netip.AddrPort, 0, len(listeners)+1)
+	for _, l := range listeners {
+		list = append(list, l.addr())
+	}
+	if admin != nil {
+		list = append(list, admin.addr())
 	}
 	return list
 }
 
-// localAddrs lists the addresses of this machine.
-func localAddrs() ([]netip.Addr, error) {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, err
+// upstreamIdle is how many idle connections to the far side there are.
+func (s *Server) upstreamIdle() (n int) {
+	for _, t := range s.current.Load().transits {
+		n += t.pool.Idle()
 	}
-	list := make([]netip.Addr, 0, len(addrs))
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok {
-			if ip, ok := netip.AddrFromSlice(n.IP); ok {
-				list = append(list, ip.Unmap())
-			}
-		}
+	return n
+}
+
+// dns adds up what the resolvers count, with those of former configurations: a
+// counter does not go back.
+func (s *Server) dns() metrics.DNS {
+	snapshot := s.current.Load()
+	sum := snapshot.counted
+	for _, r := range snapshot.resolvers {
+		d := r.Stats()
+		count(&sum, d)
+		sum.Entries += d.Entries
 	}
-	return list, nil
+	return sum
+}
+
+func count(sum *metrics.DNS, d resolve.Stats) {
+	sum.Hits += d.Hits
+	sum.Misses += d.Misses
+	sum.Stale += d.Stale
+	sum.Shared += d.Shared
+	sum.Queries += d.Queries
+	sum.Failures += d.Failures
 }
 
 func (s *Server) panicked(reason any, stack []byte) {
+	s.metrics.Panicked()
 	s.log.Error("panic ended a connection", "reason", reason, "stack", string(stack))
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"viaduct/config"
 	"viaduct/server"
 )
 
@@ -93,36 +94,76 @@ func (j *journal) String() string {
 
 func logger(j *journal) *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
-// plain is a configuration with bounds that no test reaches.
-func plain(listen ...string) server.Forward {
-	return server.Forward{
-		Listen: listen, AllowPrivate: true, AccessLog: "off", MaxHeader: 64 << 10,
-		HeaderTimeout: patience, BodyTimeout: patience, DialTimeout: patience, ResponseTimeout: patience,
-		IdleTimeout: patience, UpstreamIdleTimeout: patience, TunnelIdleTimeout: patience, HalfCloseTimeout: patience,
-		DrainTimeout: patience,
+// setting is a configuration with one entry.
+type setting struct {
+	config.Forward
+	AccessLog string
+}
+
+// plain is a setting with bounds that no test reaches.
+func plain(listen ...string) setting {
+	c := setting{Forward: config.Default().Forward[0], AccessLog: "off"}
+	c.Listen, c.AllowPrivate, c.ConnectPorts = listen, true, nil
+	for _, d := range []*time.Duration{
+		&c.HeaderTimeout, &c.BodyTimeout, &c.DialTimeout, &c.ResponseTimeout, &c.IdleTimeout,
+		&c.UpstreamIdleTimeout, &c.TunnelIdleTimeout, &c.HalfCloseTimeout, &c.DrainTimeout,
+	} {
+		*d = patience
 	}
+	return c
+}
+
+func (c setting) config() *config.Config {
+	conf := config.Default()
+	conf.Log.Access.Path = c.AccessLog
+	conf.Forward = []config.Forward{c.Forward}
+	return conf
+}
+
+// load is what asks for it.
+func (c setting) load() (*config.Config, error) { return checked(c.config()) }
+
+func checked(conf *config.Config) (*config.Config, error) { return conf, conf.Check() }
+
+// newServer makes a server of a setting.
+func newServer(c setting, j *journal) (*server.Server, error) {
+	return server.New(server.Options{Load: c.load, Log: logger(j)})
 }
 
 // running is a server that runs.
 type running struct {
 	t          testing.TB
+	server     *server.Server
 	log        *journal
 	stop, rush context.CancelFunc
 	ended      chan error
 }
 
 // run makes a server and runs it.
-func run(t testing.TB, conf server.Forward) *running {
+func run(t testing.TB, conf setting) *running {
+	t.Helper()
+	return runWith(t, conf.load, len(conf.Listen))
+}
+
+// runWith runs a server whose configurations come from load, and waits for so
+// many listeners.
+func runWith(t testing.TB, load func() (*config.Config, error), listeners int) *running {
 	t.Helper()
 	r := &running{t: t, log: new(journal), ended: make(chan error, 1)}
-	s := must[*server.Server](t)(server.New(conf, logger(r.log)))
+	r.server = must[*server.Server](t)(server.New(server.Options{Load: load, Log: logger(r.log)}))
+	r.begin(listeners)
+	return r
+}
+
+// begin runs the server, and waits for so many listeners.
+func (r *running) begin(listeners int) {
+	r.t.Helper()
 	var ctx, hurry context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
 	hurry, r.rush = context.WithCancel(context.Background())
-	go func() { r.ended <- s.Run(ctx, hurry) }()
-	poll(t, "it listens", func() bool { return len(r.addrs()) == len(conf.Listen) })
-	t.Cleanup(func() { r.stop(); r.rush() })
-	return r
+	go func() { r.ended <- r.server.Run(ctx, hurry) }()
+	poll(r.t, "it listens", func() bool { return len(r.addrs()) == listeners })
+	r.t.Cleanup(func() { r.stop(); r.rush() })
 }
 
 var listening = regexp.MustCompile(`msg=listening addr=(\S+)`)
@@ -231,4 +272,14 @@ func over(t testing.TB, c net.Conn) string {
 		t.Fatalf("the connection is still open, after %q", b)
 	}
 	return string(b)
+}
+
+// runFile runs a server with a configuration file.
+func runFile(t testing.TB, path string, listeners int) *running {
+	t.Helper()
+	r := &running{t: t, log: new(journal), ended: make(chan error, 1)}
+	load := func() (*config.Config, error) { return config.Load(path) }
+	r.server = must[*server.Server](t)(server.New(server.Options{Load: load, File: path, Log: logger(r.log)}))
+	r.begin(listeners)
+	return r
 }

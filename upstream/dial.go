@@ -11,10 +11,12 @@ import (
 	"viaduct/fault"
 )
 
-// Dialer opens connections to destinations. Both fields are required.
+// Dialer opens connections to destinations. Lookup and Guard are required.
 type Dialer struct {
-	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	Guard  Guard
+	Lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
+	Guard   Guard
+	Egress  *Egress                // nil: the system chooses the address to leave from
+	NoPorts func(local netip.Addr) // told when that address, if it is valid, has no port left
 }
 
 // stagger is the Connection Attempt Delay of RFC 8305 section 5: when the next
@@ -29,39 +31,50 @@ const maxAttempts = 64
 var socket = net.Dialer{KeepAlive: -1}
 
 // Connect looks the name up if there is one, asks the guard about each address,
-// and dials those that it lets pass, one after another (RFC 8305). The error is
-// a *fault.Error, or one that fault.Classify knows.
-func (d *Dialer) Connect(ctx context.Context, to Destination) (*net.TCPConn, error) {
+// and dials those that it lets pass, one after another (RFC 8305), from the
+// source. The error is a *fault.Error, or one that fault.Classify knows; it
+// wraps ErrNoPort when another source may do better.
+func (d *Dialer) Connect(ctx context.Context, to Destination, from *Source) (*net.TCPConn, error) {
+	var one [1]netip.Addr
+	addrs := one[:]
 	if to.Addr.IsValid() {
-		a := netip.AddrPortFrom(to.Addr, to.Port)
-		if err := d.Guard.Check(a); err != nil {
+		one[0] = to.Addr
+	} else {
+		var err error
+		if addrs, err = d.lookup(ctx, to.Host); err != nil {
 			return nil, err
 		}
-		return one(ctx, a)
 	}
-	addrs, err := d.lookup(ctx, to.Host)
-	if err != nil {
-		return nil, err
-	}
-	allowed, err := d.judge(addrs, to.Port)
+	allowed, err := d.judge(addrs, to.Port, from)
 	if err != nil {
 		return nil, err
 	}
 	if len(allowed) == 1 {
-		return one(ctx, allowed[0])
+		return d.dial(ctx, allowed[0], from)
 	}
 	mixed := interleave(allowed)
-	return race(ctx, mixed[:min(len(mixed), maxAttempts)])
+	return d.race(ctx, mixed[:min(len(mixed), maxAttempts)], from)
 }
 
-// one dials one address. Dialer.DialTCP would do it with less ado, but binds the
+// dial dials one address. Dialer.DialTCP would do it with less ado, but binds the
 // socket to a port of its own first, which is one call more and wastes ports.
-func one(ctx context.Context, a netip.AddrPort) (*net.TCPConn, error) {
-	c, err := socket.DialContext(ctx, "tcp", a.String())
-	if err != nil {
-		return nil, err
+func (d *Dialer) dial(ctx context.Context, a netip.AddrPort, from *Source) (*net.TCPConn, error) {
+	s := &socket
+	var local netip.Addr
+	if from != nil {
+		local = from.For(a.Addr())
+		at := net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
+		s = &net.Dialer{KeepAlive: socket.KeepAlive, LocalAddr: at, Control: bindLate}
 	}
-	return c.(*net.TCPConn), nil
+	c, err := s.DialContext(ctx, "tcp", a.String())
+	if err == nil {
+		return c.(*net.TCPConn), nil
+	}
+	err = sourceFault(err, a.Addr(), from)
+	if d.NoPorts != nil && errors.Is(err, ErrNoPort) {
+		d.NoPorts(local)
+	}
+	return nil, err
 }
 
 func (d *Dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -78,21 +91,18 @@ func (d *Dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	return addrs, nil
 }
 
-// SystemLookup asks the resolver of the system, without leaving Go: a C library
-// would take numbers in forms that nobody checked.
-func SystemLookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	r := net.Resolver{PreferGo: true}
-	return r.LookupNetIP(ctx, "ip", host)
-}
-
-// judge keeps the addresses that the guard lets pass; with none left, the first
-// refusal is the error.
-func (d *Dialer) judge(addrs []netip.Addr, port uint16) ([]netip.AddrPort, error) {
+// judge keeps the addresses that the guard lets pass, and that the source can
+// reach; with none left, the first refusal is the error.
+func (d *Dialer) judge(addrs []netip.Addr, port uint16, from *Source) ([]netip.AddrPort, error) {
 	var refused error
 	allowed := make([]netip.AddrPort, 0, len(addrs))
 	for _, a := range addrs {
 		ap := netip.AddrPortFrom(a.Unmap(), port)
-		if err := d.Guard.Check(ap); err == nil {
+		err := d.Guard.Check(ap)
+		if err == nil && from != nil && !from.For(ap.Addr()).IsValid() {
+			err = errNoFamily
+		}
+		if err == nil {
 			allowed = append(allowed, ap)
 		} else if refused == nil {
 			refused = err
@@ -135,8 +145,9 @@ type attempt struct {
 
 // race dials the addresses one after another, the next one when the last has
 // failed or the stagger is over. The first connection wins; the others are
-// cancelled and closed. With none, the first error is told.
-func race(ctx context.Context, addrs []netip.AddrPort) (*net.TCPConn, error) {
+// cancelled and closed. With none, the first error is told, or that the source
+// had no port for one of them.
+func (d *Dialer) race(ctx context.Context, addrs []netip.AddrPort, from *Source) (*net.TCPConn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan attempt, len(addrs))
@@ -147,7 +158,7 @@ func race(ctx context.Context, addrs []netip.AddrPort) (*net.TCPConn, error) {
 		select {
 		case <-timer.C:
 			if started < len(addrs) {
-				go dialAttempt(ctx, addrs[started], results)
+				go d.attempt(ctx, addrs[started], from, results)
 				started++
 				timer.Reset(stagger)
 			}
@@ -157,7 +168,7 @@ func race(ctx context.Context, addrs []netip.AddrPort) (*net.TCPConn, error) {
 				go closeLosers(results, started-ended)
 				return r.conn, nil
 			}
-			if first == nil {
+			if first == nil || errors.Is(r.err, ErrNoPort) {
 				first = r.err
 			}
 			timer.Reset(0)
@@ -166,8 +177,8 @@ func race(ctx context.Context, addrs []netip.AddrPort) (*net.TCPConn, error) {
 	return nil, first
 }
 
-func dialAttempt(ctx context.Context, a netip.AddrPort, results chan<- attempt) {
-	c, err := one(ctx, a)
+func (d *Dialer) attempt(ctx context.Context, a netip.AddrPort, from *Source, results chan<- attempt) {
+	c, err := d.dial(ctx, a, from)
 	results <- attempt{c, err}
 }
 

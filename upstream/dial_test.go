@@ -17,7 +17,7 @@ import (
 // connected dials and expects to reach the address.
 func connected(t *testing.T, d *upstream.Dialer, to upstream.Destination, want string) {
 	t.Helper()
-	c, err := d.Connect(within(t, patience), to)
+	c, err := d.Connect(within(t, patience), to, nil)
 	if err != nil {
 		t.Fatalf("Connect: %v", err)
 	}
@@ -30,7 +30,7 @@ func connected(t *testing.T, d *upstream.Dialer, to upstream.Destination, want s
 // refused dials and expects a failure of that kind.
 func refused(t *testing.T, d *upstream.Dialer, to upstream.Destination, want fault.Kind) error {
 	t.Helper()
-	c, err := d.Connect(within(t, patience), to)
+	c, err := d.Connect(within(t, patience), to, nil)
 	if err == nil {
 		_ = c.Close()
 		t.Fatalf("connected to %v, want %v", c.RemoteAddr(), want)
@@ -66,7 +66,7 @@ func TestRefusedAddressGivesWayAtOnce(t *testing.T) {
 		list = append(list, netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i)}).String())
 	}
 	d := &upstream.Dialer{Lookup: answers(append(list, "127.0.0.200")...), Guard: new(judge)}
-	c, err := d.Connect(within(t, 10*time.Second), named(h.port))
+	c, err := d.Connect(within(t, 10*time.Second), named(h.port), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestFamiliesAlternate(t *testing.T) {
 	}
 	d := &upstream.Dialer{Lookup: answers(append(silent, "::1")...), Guard: new(judge)}
 	ctx := within(t, 2500*time.Millisecond) // twelve staggers are three seconds; one is enough
-	c, err := d.Connect(ctx, named(h.port))
+	c, err := d.Connect(ctx, named(h.port), nil)
 	if err != nil {
 		t.Fatalf("the other family was not tried second: %v", err)
 	}
@@ -128,7 +128,7 @@ func TestSilenceOfAllIsATimeout(t *testing.T) {
 	before := descriptors()
 	d := &upstream.Dialer{Lookup: answers("127.0.0.2", "127.0.0.3"), Guard: new(judge)}
 	for _, to := range []upstream.Destination{named(port), literal("127.0.0.2", port)} {
-		_, err := d.Connect(within(t, 600*time.Millisecond), to)
+		_, err := d.Connect(within(t, 600*time.Millisecond), to, nil)
 		if fault.Classify(err) != fault.ConnectionTimeout {
 			t.Errorf("%s: %v, want a connection timeout", to.Host, err)
 		}
@@ -204,7 +204,7 @@ func TestCancelEndsALookup(t *testing.T) {
 	}}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { _, err := d.Connect(ctx, named(80)); ended <- err }()
+	go func() { _, err := d.Connect(ctx, named(80), nil); ended <- err }()
 	cancel()
 	if err := receive(t, ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want canceled", err)
@@ -220,7 +220,7 @@ func TestCancelEndsADial(t *testing.T) {
 	for _, to := range []upstream.Destination{named(port), literal("127.0.0.2", port)} {
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
-		go func() { _, err := d.Connect(ctx, to); ended <- err }()
+		go func() { _, err := d.Connect(ctx, to, nil); ended <- err }()
 		poll(t, "the dial has begun", func() bool { return descriptors() > before })
 		cancel()
 		if err := receive(t, ended); err == nil {

@@ -68,7 +68,7 @@ func TestFailuresOfTheNameServer(t *testing.T) {
 			if c.code == silent {
 				limit = 300 * time.Millisecond
 			}
-			_, err := d.Connect(within(t, limit), upstream.Destination{Host: "origin.viaduct-test.", Port: 80})
+			_, err := d.Connect(within(t, limit), upstream.Destination{Host: "origin.viaduct-test.", Port: 80}, nil)
 			if got := fault.Classify(err); got != c.want {
 				t.Errorf("%v is %v, want %v", err, got, c.want)
 			}
@@ -82,20 +82,8 @@ func TestLookupThatOutlivesTheDialIsADNSTimeout(t *testing.T) {
 		<-ctx.Done()
 		return nil, &net.DNSError{Err: "operation was canceled", Name: "origin.test"}
 	}}
-	_, err := d.Connect(within(t, 10*time.Millisecond), named(80))
+	_, err := d.Connect(within(t, 10*time.Millisecond), named(80), nil)
 	if fault.Classify(err) != fault.DNSTimeout {
 		t.Errorf("%v, want a DNS timeout", err)
-	}
-}
-
-func TestSystemLookupKnowsTheHostsFile(t *testing.T) {
-	addrs, err := upstream.SystemLookup(within(t, patience), "localhost")
-	if err != nil || len(addrs) == 0 {
-		t.Fatalf("localhost: %v, %v", addrs, err)
-	}
-	for _, a := range addrs {
-		if !a.IsLoopback() {
-			t.Errorf("localhost is %v", a)
-		}
 	}
 }

@@ -24,7 +24,7 @@ type crowd struct {
 
 func (c *crowd) visit(rounds int) {
 	for range rounds {
-		o := c.pool.Origin(upstream.Destination{Host: string(rune('a'+rand.IntN(3))) + ".test", Port: c.port})
+		o := c.pool.Origin(upstream.Destination{Host: string(rune('a'+rand.IntN(3))) + ".test", Port: c.port}, nil)
 		conn := o.Take(c.dialer.Guard, time.Hour)
 		if conn != nil {
 			c.reused.Add(1)

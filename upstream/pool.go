@@ -1,9 +1,14 @@
 package upstream
 
 import (
+	"context"
+	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"viaduct/fault"
 )
 
 // Options of a Pool. The zero value of a field takes the default named there.
@@ -18,9 +23,17 @@ type Options struct {
 type Pool struct {
 	options Options
 	idle    atomic.Int32
+	closed  atomic.Bool
 
 	mu      sync.Mutex // guards origins; taken when a client turns to another destination
-	origins map[Destination]*Origin
+	origins map[place]*Origin
+}
+
+// place is what idle connections have in common: nobody's leave by the address
+// of somebody else.
+type place struct {
+	to   Destination
+	from *Source
 }
 
 // NewPool makes an empty pool.
@@ -34,17 +47,19 @@ func NewPool(o Options) *Pool {
 	if o.MaxHeader == 0 {
 		o.MaxHeader = 64 << 10
 	}
-	return &Pool{options: o, origins: map[Destination]*Origin{}}
+	return &Pool{options: o, origins: map[place]*Origin{}}
 }
 
-// Origin finds the place of a destination's connections, for use until Release.
-func (p *Pool) Origin(d Destination) *Origin {
+// Origin finds the place of the connections to a destination from a source, for
+// use until Release.
+func (p *Pool) Origin(d Destination, from *Source) *Origin {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := p.origins[d]
+	at := place{d, from}
+	o := p.origins[at]
 	if o == nil {
-		o = &Origin{dest: d, pool: p}
-		p.origins[d] = o
+		o = &Origin{place: at, pool: p}
+		p.origins[at] = o
 	}
 	o.refs.Add(1)
 	return o
@@ -54,19 +69,45 @@ func (p *Pool) Origin(d Destination) *Origin {
 func (p *Pool) prune(o *Origin) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if o.refs.Load() == 0 && p.origins[o.dest] == o {
-		delete(p.origins, o.dest)
+	if o.refs.Load() == 0 && p.origins[o.place] == o {
+		delete(p.origins, o.place)
 	}
 }
 
-// Close closes the idle connections. Those in use are closed by their users.
+// Close closes the idle connections, and from here on those that are given back.
 func (p *Pool) Close() {
+	p.closed.Store(true)
+	p.GiveUp(int(p.options.MaxIdle))
+}
+
+// Idle is how many idle connections there are.
+func (p *Pool) Idle() int { return int(p.idle.Load()) }
+
+// GiveUp closes up to n idle connections, because their descriptors are needed.
+func (p *Pool) GiveUp(n int) {
 	for _, o := range p.all() {
 		for c := o.idle.Take(); c != nil; c = o.idle.Take() {
 			c.Discard()
 			o.forget()
+			if n--; n <= 0 {
+				return
+			}
 		}
 	}
+}
+
+// spares is how many idle connections are given up for one that lacks a
+// descriptor.
+const spares = 16
+
+// Connect dials, and gives idle connections up when descriptors have run out.
+func (p *Pool) Connect(ctx context.Context, d *Dialer, to Destination, from *Source) (*net.TCPConn, error) {
+	nc, err := d.Connect(ctx, to, from)
+	if fault.Classify(err) != fault.ConnectionLimitReached || errors.Is(err, ErrNoPort) || p.Idle() == 0 {
+		return nc, err
+	}
+	p.GiveUp(spares)
+	return d.Connect(ctx, to, from)
 }
 
 func (p *Pool) all() []*Origin {

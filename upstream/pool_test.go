@@ -120,7 +120,7 @@ func rig(t testing.TB, o upstream.Options, answer string) (*upstream.Pool, *upst
 	p := upstream.NewPool(o)
 	t.Cleanup(p.Close)
 	d := &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge)}
-	origin := p.Origin(named(h.port))
+	origin := p.Origin(named(h.port), nil)
 	t.Cleanup(origin.Release)
 	return p, origin, d, h
 }
@@ -169,7 +169,7 @@ func TestIdleConnectionsOfOneOriginAreBounded(t *testing.T) {
 
 func TestIdleConnectionsAreBoundedInAll(t *testing.T) {
 	p, o, d, h := rig(t, upstream.Options{MaxIdle: 10}, fine)
-	other := p.Origin(upstream.Destination{Host: "other.test", Port: h.port})
+	other := p.Origin(upstream.Destination{Host: "other.test", Port: h.port}, nil)
 	defer other.Release()
 	idle(t, o, d, 7)
 	idle(t, other, d, 7)
@@ -217,7 +217,7 @@ func TestIdleConnectionsEndAfterTheirTime(t *testing.T) {
 	p := upstream.NewPool(upstream.Options{IdleTimeout: 100 * time.Millisecond})
 	d := &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge)}
 	before := descriptors()
-	o := p.Origin(named(h.port))
+	o := p.Origin(named(h.port), nil)
 	idle(t, o, d, 20)
 	o.Release()
 	poll(t, "all are closed", func() bool { _, n := p.Len(); return n == 0 })
@@ -232,13 +232,13 @@ func TestDestinationsLeaveNothingBehind(t *testing.T) {
 	p := upstream.NewPool(upstream.Options{IdleTimeout: 200 * time.Millisecond})
 	d := &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge)}
 	for i := range 5000 {
-		p.Origin(upstream.Destination{Host: "nobody.test", Port: uint16(1 + i)}).Release()
+		p.Origin(upstream.Destination{Host: "nobody.test", Port: uint16(1 + i)}, nil).Release()
 	}
 	if origins, _ := p.Len(); origins != 0 {
 		t.Errorf("%d origins after 5000 visits without a connection", origins)
 	}
 	for i := range 300 {
-		o := p.Origin(upstream.Destination{Host: "h" + strings.Repeat("x", i) + ".test", Port: h.port})
+		o := p.Origin(upstream.Destination{Host: "h" + strings.Repeat("x", i) + ".test", Port: h.port}, nil)
 		idle(t, o, d, 1)
 		o.Release()
 	}
@@ -269,7 +269,7 @@ func TestTheGuardIsAskedAboutThePlainAddress(t *testing.T) {
 	p := upstream.NewPool(upstream.Options{})
 	defer p.Close()
 	d := &upstream.Dialer{Lookup: answers("::ffff:127.0.0.1"), Guard: new(judge)}
-	o := p.Origin(named(h.port))
+	o := p.Origin(named(h.port), nil)
 	defer o.Release()
 	idle(t, o, d, 1)
 	j := new(judge)

@@ -53,9 +53,9 @@ func (c *Conn) onIdle() {
 	c.origin.remove(c)
 }
 
-// Origin holds the idle connections to one destination.
+// Origin holds the idle connections to one destination from one source.
 type Origin struct {
-	dest Destination
+	place
 	pool *Pool
 	refs atomic.Int32 // users, and idle connections
 	idle wire.Stock[Conn]
@@ -90,6 +90,10 @@ func (o *Origin) put(c *Conn, since time.Duration) {
 		if o.idle.Put(c) {
 			if c.ended.Load() { // before it was there to be removed
 				o.remove(c)
+			}
+			if o.pool.closed.Load() && o.idle.Remove(c) {
+				c.Discard()
+				o.forget()
 			}
 			return
 		}
@@ -139,7 +143,7 @@ func (o *Origin) Take(g Guard, most time.Duration) *Conn {
 
 // Dial opens a connection; ctx bounds that.
 func (o *Origin) Dial(ctx context.Context, d *Dialer) (*Conn, error) {
-	nc, err := d.Connect(ctx, o.dest)
+	nc, err := o.pool.Connect(ctx, d, o.to, o.from)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func TestResetConnectionIsAsNew(t *testing.T) {
 			t.Fatal("not released")
 		}
 		near, far = loopback(t)
-		c.Reset(near)
+		c.Reset(near, 1<<16)
 		if c.Used() || c.Aborted() || c.Buffered() != 0 || c.Trailer() != nil || c.NetConn() != near {
 			t.Errorf("after %q: used %v, aborted %v, %d bytes, trailer %q", in, c.Used(), c.Aborted(), c.Buffered(), c.Trailer())
 		}
@@ -44,7 +44,7 @@ func TestResetConnectionIsAsNew(t *testing.T) {
 		c.Drop()
 		c.Close()
 		near, far = loopback(t)
-		c.Reset(near)
+		c.Reset(near, 1<<16)
 	}
 	c.Close()
 }
@@ -72,7 +72,7 @@ func TestResetClockForgetsItsLimits(t *testing.T) {
 				t.Fatal("not released")
 			}
 			other, _ := piped(t)
-			c.Reset(other.NetConn())
+			c.Reset(other.NetConn(), 1<<16)
 			if c.EndWait() || c.Unpark() || c.Discard() {
 				t.Errorf("%d: in a state of before", i)
 			}

@@ -53,16 +53,16 @@ var ErrStale = errors.New("idle connection is stale")
 
 // New takes over nc. Heads larger than maxHead bytes are refused.
 func New(nc net.Conn, maxHead int) *Conn {
-	c := &Conn{limit: maxHead}
+	c := new(Conn)
 	c.readable = c.onReadable
-	c.Reset(nc)
+	c.Reset(nc, maxHead)
 	return c
 }
 
-// Reset makes c the connection nc, if it is released from the one before: what a new client costs is mostly what it makes the garbage
-// collector do.
-func (c *Conn) Reset(nc net.Conn) {
-	c.nc, c.raw = nc, nil
+// Reset makes c the connection nc, if it is released from the one before: what
+// a new client costs is mostly what it makes the garbage collector do.
+func (c *Conn) Reset(nc net.Conn, maxHead int) {
+	c.nc, c.raw, c.limit = nc, nil, maxHead
 	c.used, c.body = false, body{}
 	c.Start(nc)
 	if s, ok := nc.(syscall.Conn); ok {

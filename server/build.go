@@ -1,0 +1,190 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"viaduct/accesslog"
+	"viaduct/acl"
+	"viaduct/config"
+	"viaduct/exchange"
+	"viaduct/forward"
+	"viaduct/hop"
+	"viaduct/metrics"
+	"viaduct/relay"
+	"viaduct/resolve"
+	"viaduct/upstream"
+)
+
+// Snapshot is what the operator said, ready for use. It is immutable; what it
+// points to and learns from the network is taken over by the next one where its
+// part of the configuration is the same.
+type Snapshot struct {
+	conf      *config.Config
+	entries   []*entry
+	resolvers map[string]*resolve.Resolver
+	transits  map[string]*transit
+	counted   metrics.DNS // by resolvers that are gone
+}
+
+// entry is one entry of the configuration at work.
+type entry struct {
+	conf  *config.Forward
+	front *front
+	proxy *forward.Proxy
+}
+
+// transit is the way out: what connections to the far side have in common, and
+// those of them that are idle.
+type transit struct {
+	pool     *upstream.Pool
+	egress   *upstream.Egress
+	resolver *resolve.Resolver
+}
+
+func (s *Snapshot) has(f *front) bool {
+	return slices.ContainsFunc(s.entries, func(e *entry) bool { return e.front == f })
+}
+
+// builder makes a Snapshot of a configuration. It opens nothing and starts
+// nothing.
+type builder struct {
+	conf     *config.Config
+	prev     *Snapshot // nil at the start
+	own      []netip.AddrPort
+	log      *accesslog.Writer
+	metrics  *metrics.Metrics
+	panicked func(any, []byte)
+
+	next *Snapshot
+}
+
+func (b *builder) build() (*Snapshot, error) {
+	b.next = &Snapshot{conf: b.conf, resolvers: map[string]*resolve.Resolver{}, transits: map[string]*transit{}}
+	if b.prev == nil {
+		b.prev = &Snapshot{}
+	}
+	for i := range b.conf.Forward {
+		conf := &b.conf.Forward[i]
+		t, err := b.transit(conf)
+		if err != nil {
+			return nil, fmt.Errorf("forward[%d]: %w", i, err)
+		}
+		e := &entry{conf: conf, front: b.front(i)}
+		e.proxy = b.proxy(e, t)
+		b.next.entries = append(b.next.entries, e)
+	}
+	b.next.counted = b.prev.counted
+	for key, r := range b.prev.resolvers {
+		if b.next.resolvers[key] != r {
+			count(&b.next.counted, r.Stats())
+		}
+	}
+	return b.next, nil
+}
+
+// front takes over the front that has served one of the entry's addresses, or
+// makes one.
+func (b *builder) front(i int) *front {
+	keys := listenKeys(b.conf)[i]
+	if b.prev.conf != nil {
+		for j, old := range listenKeys(b.prev.conf) {
+			f := b.prev.entries[j].front
+			if !b.next.has(f) && slices.ContainsFunc(keys, func(k string) bool { return slices.Contains(old, k) }) {
+				return f
+			}
+		}
+	}
+	return newFront(b.metrics.Front(fmt.Sprintf("forward[%d]", i)))
+}
+
+// transit takes over the way out that has the same options, or makes one.
+func (b *builder) transit(c *config.Forward) (*transit, error) {
+	r, err := b.resolver(c.Resolver)
+	if err != nil {
+		return nil, err
+	}
+	key := fmt.Sprint(c.Resolver, c.Egress, c.EgressBy, c.UpstreamIdleTimeout, c.MaxHeader)
+	t := b.next.transits[key]
+	if t == nil {
+		t = b.prev.transits[key]
+	}
+	if t == nil {
+		by, err := upstream.ParseEgressBy(c.EgressBy)
+		if err != nil {
+			return nil, fmt.Errorf("egress_by: %w", err)
+		}
+		t = &transit{
+			resolver: r, egress: upstream.NewEgress(c.Egress, by),
+			pool: upstream.NewPool(upstream.Options{IdleTimeout: c.UpstreamIdleTimeout, MaxHeader: int(c.MaxHeader)}),
+		}
+	}
+	b.next.transits[key] = t
+	return t, nil
+}
+
+func (b *builder) resolver(servers []string) (*resolve.Resolver, error) {
+	key := fmt.Sprint(servers)
+	r := b.next.resolvers[key]
+	if r == nil {
+		r = b.prev.resolvers[key]
+	}
+	if r == nil {
+		var err error
+		if r, err = resolve.New(resolve.Options{Servers: servers}); err != nil {
+			return nil, fmt.Errorf("resolver: %w", err)
+		}
+	}
+	b.next.resolvers[key] = r
+	return r, nil
+}
+
+// proxy makes the brain and the hands of an entry.
+func (b *builder) proxy(e *entry, t *transit) *forward.Proxy {
+	c, f := e.conf, e.front
+	anonymity, _ := hop.ParseAnonymity(c.Anonymity) // it was checked
+	guard := acl.NewGuard(acl.GuardOptions{AllowPrivate: c.AllowPrivate, Own: b.own, LocalAddrs: localAddrs})
+	return forward.New(forward.Options{
+		Exchange: &exchange.Options{
+			Mode: "forward", Anonymity: anonymity, MaxHeader: int(c.MaxHeader),
+			HeaderTimeout: c.HeaderTimeout, BodyTimeout: c.BodyTimeout, DialTimeout: c.DialTimeout,
+			ResponseTimeout: c.ResponseTimeout, IdleTimeout: c.IdleTimeout,
+			Tunnel:  relay.Options{Idle: c.TunnelIdleTimeout, HalfClose: c.HalfCloseTimeout},
+			Tunnels: &f.tunnels, Log: b.log, Metrics: f.metrics, Draining: &f.draining,
+			Ended: f.ended, Panicked: b.panicked,
+		},
+		Dialer: &upstream.Dialer{Lookup: t.resolver.Lookup, Guard: guard, Egress: t.egress, NoPorts: b.noPorts},
+		Pool:   t.pool, Open: c.Open, AnyPort: c.ConnectPorts == nil, ConnectPorts: c.ConnectPorts,
+	})
+}
+
+// system is the egress address in the metrics where the system chooses it.
+const system = "system"
+
+// noPorts counts an egress address that had no port left.
+func (b *builder) noPorts(local netip.Addr) {
+	if !local.IsValid() {
+		b.metrics.PortsExhausted(system)
+		return
+	}
+	b.metrics.PortsExhausted(local.String())
+}
+
+// localAddrs lists the addresses of this machine.
+func localAddrs() ([]netip.Addr, error) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]netip.Addr, 0, len(addrs))
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(n.IP); ok {
+				list = append(list, ip.Unmap())
+			}
+		}
+	}
+	return list, nil
+}

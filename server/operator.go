@@ -1,0 +1,136 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"viaduct/admin"
+	"viaduct/config"
+)
+
+// adminDoor is the operator's address: a socket, and what answers there.
+type adminDoor struct {
+	at      string // as configured
+	socket  *net.TCPListener
+	handler atomic.Pointer[admin.Admin]
+	server  *http.Server
+	done    chan struct{} // closed when it serves no more; nil before start
+}
+
+func (a *adminDoor) addr() netip.AddrPort { return a.socket.Addr().(*net.TCPAddr).AddrPort() }
+
+// ServeHTTP answers by the handler of the moment.
+func (a *adminDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.handler.Load().ServeHTTP(w, r)
+}
+
+// openAdmin keeps the admin address that is there, or opens one, and makes what
+// is to answer there.
+func (s *Server) openAdmin(c *change, conf *config.Admin) error {
+	if conf.Listen == "" {
+		return nil
+	}
+	token, err := readToken(conf.TokenFile)
+	if err != nil {
+		return err
+	}
+	c.handler = admin.New(admin.Options{
+		Token: token, Hosts: conf.Hosts, Ready: s.isReady, Metrics: s.metrics, Log: s.log,
+	})
+	if s.admin != nil && s.admin.at == conf.Listen {
+		c.admin = s.admin
+		return nil
+	}
+	socket, err := s.listen(c, conf.Listen)
+	if err != nil {
+		return err
+	}
+	c.admin, c.newAdmin = &adminDoor{at: conf.Listen, socket: socket}, true
+	c.admin.server = admin.Server(c.admin, s.log)
+	return nil
+}
+
+// readToken reads a file that holds nothing but a token.
+func readToken(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("admin token: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" || strings.ContainsAny(token, " \t\r\n") {
+		return "", fmt.Errorf("admin token: %s must hold one word, the token", path)
+	}
+	return token, nil
+}
+
+var errNotReady = errors.New("draining, or not started yet")
+
+func (s *Server) isReady() error {
+	if s.ready.Load() {
+		return nil
+	}
+	return errNotReady
+}
+
+// changeAdmin has the admin address answer as the configuration says.
+func (s *Server) changeAdmin(c *change) {
+	old := s.admin
+	s.admin = c.admin
+	if s.admin != nil {
+		s.admin.handler.Store(c.handler)
+		if c.newAdmin && s.running {
+			s.admin.start(s.log)
+		}
+	}
+	if old != nil && old != s.admin {
+		s.background.Add(1)
+		go s.leaveAdmin(old)
+	}
+}
+
+// start begins to answer.
+func (a *adminDoor) start(log *slog.Logger) {
+	if a == nil {
+		return
+	}
+	log.Info("admin listening", "admin", a.addr().String())
+	a.done = make(chan struct{})
+	go a.serve()
+}
+
+// serve is the goroutine of the admin address.
+func (a *adminDoor) serve() {
+	defer close(a.done)
+	_ = a.server.Serve(a.socket) // it ends by Shutdown
+}
+
+// leaveAdmin closes an admin address that is not wanted any more.
+func (s *Server) leaveAdmin(a *adminDoor) {
+	defer s.background.Done()
+	a.end()
+}
+
+// end lets answers that are on their way arrive.
+func (a *adminDoor) end() {
+	if a == nil || a.done == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if a.server.Shutdown(ctx) != nil {
+		_ = a.server.Close()
+	}
+	<-a.done
+}
