@@ -39,7 +39,7 @@ func Flags() []Flag {
 // repeats tells whether the flag of f may be given several times.
 func (f field) repeats() bool { return f.list() && f.typ != portsType }
 
-// Given is what was given for a flag: at least one value.
+// Given is what was given for a flag.
 type Given struct {
 	Values []string
 	Env    bool // by its twin in the environment
@@ -53,7 +53,7 @@ func FromFlags(given map[string]Given) (*Config, error) {
 	r.flags = true
 	walk(reflect.ValueOf(c).Elem(), "", func(f field, v reflect.Value, path string) {
 		r.places[path] = place{name: "--" + f.flag}
-		if g, ok := given[f.flag]; ok {
+		if g := given[f.flag]; f.flag != "" && len(g.Values) > 0 {
 			r.flag(f, g, v, path)
 		}
 	})
@@ -66,13 +66,16 @@ func FromFlags(given map[string]Given) (*Config, error) {
 
 // flag reads what was given for one flag.
 func (r *report) flag(f field, g Given, v reflect.Value, path string) {
-	words := g.Values[len(g.Values)-1:] // the last one counts
+	words := []string{g.Values[len(g.Values)-1]} // the last one counts
 	if f.repeats() {
 		words = strings.Split(strings.Join(g.Values, ","), ",")
 	}
 	for i, word := range words {
-		words[i] = strings.TrimSpace(word)
-		if b, err := strconv.ParseBool(words[i]); err == nil && f.typ.Kind() == reflect.Bool {
+		if f.repeats() {
+			word = strings.TrimSpace(word)
+			words[i] = word
+		}
+		if b, err := strconv.ParseBool(word); err == nil && f.typ.Kind() == reflect.Bool {
 			words[i] = strconv.FormatBool(b)
 		}
 		at := place{name: spelled(f.flag, word, g.Env)}

@@ -86,6 +86,20 @@ func TestFlagsAreRead(t *testing.T) {
 	}
 }
 
+// What was given is read again on each reload, and stays as it was.
+func TestGivenStays(t *testing.T) {
+	g := given("listen= 127.0.0.1:1 , 127.0.0.1:2", "open=T", "access-log= a b ")
+	for range 2 {
+		c, err := config.FromFlags(g)
+		if err != nil || c.Forward[0].Listen[1] != "127.0.0.1:2" || c.Log.Access.Path != " a b " {
+			t.Errorf("%+v, %v", c, err)
+		}
+	}
+	if g["open"].Values[0] != "T" || g["listen"].Values[0] != " 127.0.0.1:1 , 127.0.0.1:2" {
+		t.Errorf("%+v", g)
+	}
+}
+
 // Mistakes read as in a file, but for what the operator would do about them.
 func TestFlagProblems(t *testing.T) {
 	for _, c := range []struct {

@@ -28,7 +28,7 @@ func (r *reader) parse(text []byte) (*yaml.Node, bool) {
 	loader, err := yaml.NewLoader(bytes.NewReader(text))
 	for n := 0; err == nil; n++ {
 		var document yaml.Node
-		err = loader.Load(&document)
+		err = load(loader, &document)
 		switch {
 		case err == nil && n == 0:
 			root = document.Content[0]
@@ -45,6 +45,17 @@ func (r *reader) parse(text []byte) (*yaml.Node, bool) {
 		r.sayAt(spot(root), fmt.Sprintf("more than %d values, its aliases unfolded: that is no configuration", maxValues))
 	}
 	return root, len(r.problems) == 0
+}
+
+// load reads the next document. The library panics where its authors see no way
+// to come by, and a file must not end a proxy that runs.
+func load(l *yaml.Loader, n *yaml.Node) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("%v", reason)
+		}
+	}()
+	return l.Load(n)
 }
 
 // unreadable finds what no YAML may have in it.

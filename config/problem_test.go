@@ -86,6 +86,10 @@ var mistakes = []struct {
 		`1:36: forward[0].connect_ports[2]: "any" is no port; write`,
 		`1:109: forward[2].connect_ports: no port: write numbers from 1 to 65535, or any`,
 	}},
+	{"ports in a word", "forward: [{connect_ports: 'x, 443, 0'}]\n", []string{
+		`1:27: forward[0].connect_ports[0]: "x" is no port`,
+		`1:27: forward[0].connect_ports[0]: "0" is no port`,
+	}},
 	{"listen", "forward:\n- listen: [nonsense, 0.0.0.0:1, 'https://127.0.0.1:1', '']\n- listen: []\n", []string{
 		`2:12: forward[0].listen[0]: "nonsense": write host:port with a port up to 65535, such as 127.0.0.1:3128`,
 		`2:22: forward[0].listen[1]: "0.0.0.0:1": would let anyone who reaches this address use the proxy: listen on a loopback address, or add open: true if that is what you want`,

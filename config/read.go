@@ -111,17 +111,17 @@ func (r *reader) value(f field, n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind == yaml.SequenceNode && f.list() {
 		list = n.Content
 	}
-	words := make([]string, len(list))
+	words, fine := make([]string, len(list)), make([]bool, len(list))
 	for i, child := range list {
-		words[i] = r.word(f, resolve(child), at(i))
+		words[i], fine[i] = r.word(f, resolve(child), at(i))
 	}
 	f.set(v, words, func(i int, text string) {
-		value := words[i]
-		if f.typ == portsType { // whose text tells which
-			value = ""
-		}
-		if !r.told[at(i)] { // by word
-			r.say(at(i), value, text)
+		switch {
+		case !fine[i]: // that is told already
+		case f.typ == portsType: // whose text tells which
+			r.say(at(i), "", text)
+		default:
+			r.say(at(i), words[i], text)
 		}
 	})
 	if f.file {
@@ -130,11 +130,11 @@ func (r *reader) value(f field, n *yaml.Node, v reflect.Value, path string) {
 }
 
 // word reads one value and keeps its place. What is none is told.
-func (r *reader) word(f field, n *yaml.Node, path string) string {
+func (r *reader) word(f field, n *yaml.Node, path string) (word string, ok bool) {
 	if !isNull(n) { // else its key has its place
 		r.places[path] = spot(n)
 		if n.Kind == yaml.ScalarNode {
-			return n.Value
+			return n.Value, true
 		}
 	}
 	text := " stands here: write one value"
@@ -142,7 +142,7 @@ func (r *reader) word(f field, n *yaml.Node, path string) string {
 		text += ", such as " + f.example()
 	}
 	r.say(path, "", kindOf(n)+text)
-	return ""
+	return "", false
 }
 
 // beside is the path of a file that the one at from names.

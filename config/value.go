@@ -97,7 +97,8 @@ func setPorts(v reflect.Value, words []string, bad func(i int, text string)) {
 	ports, fine := Ports{}, true
 	for i, word := range words {
 		for port := range strings.SplitSeq(word, ",") {
-			n, err := strconv.ParseUint(strings.TrimSpace(port), 10, 16)
+			port = strings.TrimSpace(port)
+			n, err := strconv.ParseUint(port, 10, 16)
 			if err != nil || n == 0 {
 				bad(i, fmt.Sprintf("%s is no port; write numbers from 1 to 65535 with commas between them, or any alone", quote(port)))
 				fine = false

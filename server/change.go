@@ -30,10 +30,10 @@ type change struct {
 // undo closes what was opened for a change that does not come.
 func (c *change) undo() {
 	for _, l := range c.opened {
-		_ = l.socket.Close()
+		l.Close()
 	}
 	if c.newAdmin {
-		_ = c.admin.socket.Close()
+		c.admin.socket.Close()
 	}
 	if c.out != nil {
 		_ = c.out.Close()
@@ -89,7 +89,7 @@ func (s *Server) openListener(c *change, key string) error {
 		if err != nil {
 			return err
 		}
-		l = &listener{socket: socket, done: make(chan struct{})}
+		l = &listener{Listener: socket, done: make(chan struct{})}
 		c.opened = append(c.opened, l)
 	}
 	c.listeners[key] = l
@@ -139,7 +139,7 @@ func (s *Server) commit(c *change) {
 	lost := map[*front][]*listener{}
 	for key, l := range vanished {
 		if s.listeners[key] != l {
-			l.callLast()
+			l.CallLast()
 			lost[l.front.Load()] = append(lost[l.front.Load()], l)
 		}
 	}

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -15,18 +13,17 @@ import (
 
 	"viaduct/admin"
 	"viaduct/config"
+	"viaduct/door"
 )
 
 // adminDoor is the operator's address: a socket, and what answers there.
 type adminDoor struct {
 	at      string // as configured
-	socket  *net.TCPListener
+	socket  *door.Listener
 	handler atomic.Pointer[admin.Admin]
 	server  *http.Server
 	done    chan struct{} // closed when it serves no more; nil before start
 }
-
-func (a *adminDoor) addr() netip.AddrPort { return a.socket.Addr().(*net.TCPAddr).AddrPort() }
 
 // ServeHTTP answers by the handler of the moment.
 func (a *adminDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -105,7 +102,7 @@ func (a *adminDoor) start(log *slog.Logger) {
 	if a == nil {
 		return
 	}
-	log.Info("admin listening", "admin", a.addr().String())
+	log.Info("admin listening", "admin", a.socket.Addr().String())
 	a.done = make(chan struct{})
 	go a.serve()
 }
@@ -113,7 +110,7 @@ func (a *adminDoor) start(log *slog.Logger) {
 // serve is the goroutine of the admin address.
 func (a *adminDoor) serve() {
 	defer close(a.done)
-	_ = a.server.Serve(a.socket) // it ends by Shutdown
+	_ = a.server.Serve(a.socket.Socket()) // it ends by Shutdown
 }
 
 // leaveAdmin closes an admin address that is not wanted any more.

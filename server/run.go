@@ -50,7 +50,7 @@ func (s *Server) open() {
 
 // begin has a listener accept.
 func (s *Server) begin(l *listener) {
-	s.log.Info("listening", "addr", l.addr().String())
+	s.log.Info("listening", "addr", l.Addr().String())
 	go s.accept(l)
 }
 
@@ -92,7 +92,7 @@ func (s *Server) endFront(hurry context.Context, f *front, listeners []*listener
 		s.linger(hurry, conf.DrainGrace)
 	}
 	for _, l := range listeners {
-		l.callLast()
+		l.CallLast()
 	}
 	for _, l := range listeners {
 		<-l.done

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"viaduct/accesslog"
 	"viaduct/config"
+	"viaduct/door"
 	"viaduct/metrics"
 	"viaduct/resolve"
 )
@@ -43,7 +43,7 @@ type Server struct {
 	reloading sync.Mutex // guards what follows
 	running   bool
 	listeners map[string]*listener
-	inherited []*net.TCPListener  // sockets of systemd that no listener has taken
+	inherited []*door.Listener    // sockets of systemd that no listener has taken
 	retired   map[*front]struct{} // of former configurations, with clients still
 	admin     *adminDoor          // nil without one
 	out       *os.File            // of the access log, when it is a file
@@ -68,7 +68,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.inherited, err = inherit(); err != nil {
+	if s.inherited, err = door.Inherit(); err != nil {
 		return nil, err
 	}
 	defer s.closeInherited()
@@ -134,14 +134,22 @@ func (s *Server) reload() error {
 	return nil
 }
 
+// closeInherited closes sockets of systemd that were not asked for.
+func (s *Server) closeInherited() {
+	for _, l := range s.inherited {
+		l.Close()
+	}
+	s.inherited = nil
+}
+
 // own lists the addresses that are listened on.
 func own(listeners map[string]*listener, admin *adminDoor) []netip.AddrPort {
 	list := make([]netip.AddrPort, 0, len(listeners)+1)
 	for _, l := range listeners {
-		list = append(list, l.addr())
+		list = append(list, l.Addr())
 	}
 	if admin != nil {
-		list = append(list, admin.addr())
+		list = append(list, admin.socket.Addr())
 	}
 	return list
 }

@@ -2,14 +2,10 @@ package server
 
 import (
 	"context"
-	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"syscall"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
@@ -51,70 +47,6 @@ func (s *Server) watchdog(ctx context.Context) {
 			s.tellSystemd(daemon.SdNotifyWatchdog)
 		}
 	}
-}
-
-// inherit takes the sockets over that systemd has opened for this process
-// (sd_listen_fds(3)).
-func inherit() ([]*net.TCPListener, error) {
-	var list []*net.TCPListener
-	for _, f := range activation.Files(true) {
-		l, err := net.FileListener(f)
-		_ = f.Close()
-		if err != nil {
-			closeAll(list)
-			return nil, fmt.Errorf("socket %s of systemd: %w", f.Name(), err)
-		}
-		t, ok := l.(*net.TCPListener)
-		if !ok {
-			_ = l.Close()
-			closeAll(list)
-			return nil, fmt.Errorf("socket %s of systemd is no listening TCP socket: use ListenStream= with an address", f.Name())
-		}
-		list = append(list, t)
-	}
-	return list, nil
-}
-
-func closeAll(list []*net.TCPListener) {
-	for _, l := range list {
-		_ = l.Close()
-	}
-}
-
-func (s *Server) closeInherited() {
-	closeAll(s.inherited)
-	s.inherited = nil
-}
-
-// claim returns the inherited socket for an address, or nil.
-func (s *Server) claim(addr string) (*net.TCPListener, error) {
-	if len(s.inherited) == 0 {
-		return nil, nil
-	}
-	want, err := net.ResolveTCPAddr("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	for i, l := range s.inherited {
-		if !same(want.AddrPort(), l.Addr().(*net.TCPAddr).AddrPort()) {
-			continue
-		}
-		s.inherited = append(s.inherited[:i:i], s.inherited[i+1:]...)
-		raw, err := l.SyscallConn()
-		if err == nil {
-			err = setProbes("", "", raw)
-		}
-		return l, err
-	}
-	return nil, nil
-}
-
-// same tells whether two addresses to listen on are the same one. All addresses
-// of IPv4 and of IPv6 are alike here: one socket serves both.
-func same(a, b netip.AddrPort) bool {
-	x, y := a.Addr().Unmap(), b.Addr().Unmap()
-	everywhere := func(ip netip.Addr) bool { return !ip.IsValid() || ip.IsUnspecified() }
-	return a.Port() == b.Port() && (x == y || everywhere(x) && everywhere(y))
 }
 
 // A file is looked at every lookEvery. It is taken when it has stayed the same

@@ -51,7 +51,7 @@ var rooms = []room{
 	{name: "upstream", floor: 1, may: []string{"fault", "clock", "lb", "wire", "resolve", "metrics"}, fence: "the far side does not know which direction it serves"},
 	{name: "exchange", floor: 1, may: []string{"fault", "clock", "hop", "wire", "relay", "upstream", "accesslog", "metrics"}, fence: "it carries out a decision and takes none"},
 	{name: "health", floor: 1, may: []string{"fault", "lb", "upstream", "metrics"}, fence: "verdicts are written onto nodes, nothing else"},
-	{name: "door", floor: 1, may: []string{"fault", "wire", "metrics"}, fence: "what a listener does before HTTP"},
+	{name: "door", floor: 1, may: []string{"fault", "wire", "metrics"}, libs: []string{"github.com/coreos/go-systemd/v22/activation"}, fence: "what a listener does before HTTP"},
 	{name: "filter", floor: 1, may: []string{"hop", "acl"}, fence: "compiled rules over messages"},
 	{name: "discovery", floor: 1, may: []string{"upstream", "metrics"}, fence: "it says which endpoints there are, not how they are used"},
 
@@ -60,7 +60,7 @@ var rooms = []room{
 	{name: "registry", floor: 2, may: []string{"discovery"}, fence: "the registry we serve runs alone, too"},
 	{name: "admin", floor: 2, may: []string{"metrics"}, libs: []string{"github.com/prometheus/client_golang/prometheus/promhttp"}, fence: "it is handed data and functions in its Options"},
 
-	{name: "server", floor: 3, may: below(3), libs: []string{"github.com/coreos/go-systemd/v22"}, fence: "composition: the one room that knows everything"},
+	{name: "server", floor: 3, may: below(3), libs: []string{"github.com/coreos/go-systemd/v22/daemon"}, fence: "composition: the one room that knows everything"},
 	{name: "cmd", floor: 4, may: below(4), libs: []string{"github.com/urfave/cli/v2"}, fence: "commands, one file each"},
 	{name: "main", floor: 5, may: []string{"cmd"}, fence: "main hands over to cmd and returns its exit code"},
 }
@@ -177,7 +177,7 @@ func parse() ([]source, error) {
 		name := d.Name()
 		hidden := file != root && strings.ContainsRune("._", rune(name[0]))
 		switch {
-		case d.IsDir() && (hidden || slices.Contains([]string{"tools", "bin", "testdata"}, name)):
+		case d.IsDir() && (hidden || slices.Contains([]string{"bin", "testdata"}, name) || file != root && isModule(file)):
 			return filepath.SkipDir
 		case d.IsDir(), hidden, !strings.HasSuffix(name, ".go"):
 			return nil
@@ -187,6 +187,12 @@ func parse() ([]source, error) {
 		return err
 	})
 	return all, err
+}
+
+// isModule tells whether a folder is a module of its own: tools, the benchmark.
+func isModule(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, "go.mod"))
+	return err == nil
 }
 
 func parseFile(root, file string) (source, error) {

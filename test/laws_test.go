@@ -33,7 +33,9 @@ const (
 )
 
 // longer allows a "room", a "room/file.go" or a "room.Function" its length.
-var longer = map[string]string{}
+var longer = map[string]string{
+	"exchange": "one session, whose steps share its state: dial, send, receive, relay, answer by itself, hand over",
+}
 
 // state are package variables that change, each with the reason why no
 // parameter could do it: "room.name": reason.
