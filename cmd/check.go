@@ -10,8 +10,9 @@ import (
 
 func checkCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "check",
-		Usage: "validate a configuration file",
+		Name:      "check",
+		Usage:     "validate a configuration file",
+		UsageText: "viaduct check -c FILE [--print]\nviaduct check --schema",
 		Description: "Every problem is told as FILE:LINE:COL: message, and the exit code is 1. Nothing is\n" +
 			"opened and nothing sent: addresses in use, for one, are found by run.",
 		Flags: []cli.Flag{

@@ -82,28 +82,40 @@ func exitCode(err error, errOut io.Writer) int {
 // wrongUsage makes the library's error one of ours, with its suggestion.
 func wrongUsage(c *cli.Context, err error, _ bool) error {
 	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
-		return unknownFlag(c.Command, strings.TrimPrefix(name, "-"))
+		return unknownFlag(c.App.Commands, c.Command, strings.TrimPrefix(name, "-"))
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "flag needs an argument: -"); ok {
-		return usageError("--" + strings.TrimPrefix(name, "-") + " needs a value")
+		return usageError(dashed(strings.TrimPrefix(name, "-")) + " needs a value")
 	}
 	return usageError(err.Error())
 }
 
-func unknownFlag(c *cli.Command, name string) error {
-	text := "unknown flag --" + name
-	isOption := slices.ContainsFunc(config.Flags(), func(f config.Flag) bool { return f.Name == name })
+// dashed is a flag as people write it.
+func dashed(name string) string { return strings.Repeat("-", min(len(name), 2)) + name }
+
+// unknownFlag is about a flag that a command does not have: one of another
+// command, or a slip.
+func unknownFlag(commands []*cli.Command, c *cli.Command, name string) error {
+	var owners []string
+	for _, o := range commands {
+		if hasFlag(o, name) {
+			owners = append(owners, "viaduct "+o.Name)
+		}
+	}
+	text := "unknown flag " + dashed(name)
 	switch s := cli.SuggestFlag(c.Flags, name, false); {
-	case isOption && hasFlag(c, "config"):
+	case slices.Contains(owners, "viaduct forward") && hasFlag(c, "config"):
 		text += ": " + c.Name + " takes its options from the file, and nothing from the environment"
-	case s != "" && !isOption:
+	case owners != nil:
+		text += ": it belongs to " + strings.Join(owners, " and ")
+	case s != "":
 		text += ": did you mean " + s + "?"
 	}
 	return usageError(text)
 }
 
 func hasFlag(c *cli.Command, name string) bool {
-	return slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
+	return slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return f != cli.HelpFlag && slices.Contains(f.Names(), name) })
 }
 
 func noCommand(c *cli.Context) error {
@@ -145,7 +157,7 @@ func arrange(args []string, commands []*cli.Command) ([]string, error) {
 		name, _, joined := strings.Cut(strings.TrimLeft(rest[i], "-"), "=")
 		f, ok := known[name]
 		if !ok {
-			return nil, unknownFlag(commandOf(rest, commands, every), name)
+			return nil, unknownFlag(commands, commandOf(rest, commands, every), name)
 		}
 		if !joined && takesValue(f) && i+1 < len(rest) {
 			i++
@@ -154,6 +166,9 @@ func arrange(args []string, commands []*cli.Command) ([]string, error) {
 	}
 	if len(words) == 0 {
 		return append(args[:1:1], flags...), nil
+	}
+	if words[0] == "help" || words[0] == "h" {
+		flags = nil // it takes none, and may be asked about a line that is half written
 	}
 	out := []string{args[0], words[0]}
 	out = append(out, flags...)

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"viaduct/cmd"
+	"viaduct/config"
 )
 
 // patience is how long a test waits for what must happen.
@@ -22,6 +24,9 @@ func TestMain(m *testing.M) {
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "VIADUCT_") {
 			_ = os.Unsetenv(name)
 		}
+	}
+	if os.Getenv("CMD_TEST_ROLE") != "" {
+		os.Exit(act())
 	}
 	code := m.Run()
 	routines := 2 // this one, and that of package os/signal, which never ends
@@ -89,56 +94,104 @@ func TestHelpTellsEveryCommandAndFlag(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range []string{"forward --help", "forward -h", "help forward", "--help forward", "--open forward -h"} {
+	for line, words := range map[string][]string{
+		"run --help":       {"viaduct run -c FILE", "--config FILE, -c FILE", "SIGHUP"},
+		"help check":       {"viaduct check -c FILE [--print]", "--config FILE, -c FILE", "--print", "--schema", "FILE:LINE:COL"},
+		"-c x.yaml run -h": {"viaduct run -c FILE"},
+		"check --print -h": {"viaduct check -c FILE"},
+		"version --help":   {"viaduct version"},
+	} {
+		code, out, errOut := run(t, line)
+		if code != 0 || errOut != "" {
+			t.Errorf("%q: exit %d, %s", line, code, errOut)
+		}
+		for _, word := range words {
+			if !strings.Contains(out, word) {
+				t.Errorf("%q does not tell of %q:\n%s", line, word, out)
+			}
+		}
+	}
+	for _, line := range []string{"forward --help", "forward -h", "help forward", "--help forward", "--open forward -h", "help forward --open"} {
 		code, out, errOut := run(t, line)
 		if code != 0 || errOut != "" {
 			t.Errorf("%q: exit %d, %s", line, code, errOut)
 		}
 		for _, f := range flags {
-			if !strings.Contains(out, "--"+f.name) || !strings.Contains(out, f.value) || !strings.Contains(out, "VIADUCT_"+env(f.name)) {
-				t.Errorf("%q does not tell of --%s, its default %s and its twin", line, f.name, f.value)
+			end := "[$VIADUCT_" + env(f.name) + "]"
+			if f.value != "" {
+				end = "(default: " + f.value + ") " + end
+			}
+			if !slices.ContainsFunc(strings.Split(out, "\n"), func(line string) bool {
+				return strings.HasPrefix(line, "   --"+f.name+" ") && strings.HasSuffix(line, end)
+			}) {
+				t.Errorf("%q does not tell of --%s, its default %s and its twin:\n%s", line, f.name, f.value, out)
 			}
 		}
 	}
 }
 
-// flags are those of PRODUCT section 2 that exist, with their defaults.
-var flags = []struct{ name, value, bad string }{
-	{"listen", "127.0.0.1:3128", "0.0.0.0:0"},
-	{"open", "", "=perhaps"},
-	{"allow-private", "", "=perhaps"},
-	{"connect-ports", "443,8443", "http"},
-	{"anonymity", "strict", "total"},
-	{"access-log", "-", "/nowhere/at/all/log"},
-	{"max-header", "64KiB", "64"},
-	{"header-timeout", "10s", "soon"},
-	{"body-timeout", "30s", "0s"},
-	{"dial-timeout", "4s", "-1s"},
-	{"response-timeout", "1m0s", "60"},
-	{"idle-timeout", "5m0s", "0"},
-	{"upstream-idle-timeout", "30s", "x"},
-	{"tunnel-idle-timeout", "1h0m0s", "-5m"},
-	{"half-close-timeout", "5m0s", "0s"},
-	{"drain-timeout", "30s", "0s"},
-	{"drain-grace", "0s", "-1s"},
+// flags are those of PRODUCT section 2 that exist, with their defaults, and
+// values that are wrong and right.
+var flags = []struct{ name, value, bad, good string }{
+	{"listen", "127.0.0.1:3128", "0.0.0.0:0", "127.0.0.1:0"},
+	{"open", "", "=perhaps", "1"},
+	{"egress", "", "nonsense", "127.0.0.1,127.0.0.2"},
+	{"egress-by", "round_robin", "user", "client"},
+	{"allow-private", "", "=perhaps", "true"},
+	{"connect-ports", "443,8443", "http", "any"},
+	{"anonymity", "strict", "total", "via"},
+	{"resolver", "", "ftp://x", "127.0.0.1:5353"},
+	{"max-conns", "0", "-1", "100"},
+	{"max-conns-per-client", "0", "many", "10"},
+	{"max-header", "64KiB", "64", "8KiB"},
+	{"header-timeout", "10s", "soon", "1s"},
+	{"body-timeout", "30s", "0s", "1m"},
+	{"dial-timeout", "4s", "-1s", "500ms"},
+	{"response-timeout", "60s", "60", "1m30s"},
+	{"idle-timeout", "5m", "0", "1h"},
+	{"upstream-idle-timeout", "30s", "x", "1s"},
+	{"tunnel-idle-timeout", "1h", "-5m", "2h"},
+	{"half-close-timeout", "5m", "0s", "1s"},
+	{"drain-timeout", "30s", "0s", "1s"},
+	{"drain-grace", "0s", "-1s", "1ms"},
+	{"admin", "", "0.0.0.0:0", "127.0.0.1:0"},
+	{"admin-token-file", "", "/no/admin", "/proc/sys/kernel/ostype"},
+	{"admin-hosts", "", "no.admin", "a.example"},
+	{"log-level", "info", "loud", "debug"},
+	{"access-log", "-", "/nowhere/at/all/log", "off"},
+	{"access-log-format", "json", "xml", "squid"},
+}
+
+func TestTheTableHasEveryFlag(t *testing.T) {
+	for i, f := range config.Flags() {
+		if i >= len(flags) || flags[i].name != f.Name {
+			t.Fatalf("--%s has no row, or another place in the help", f.Name)
+		}
+	}
 }
 
 func env(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
 
 func TestBadValueNamesItsFlag(t *testing.T) {
 	for _, f := range flags {
-		want := 1
-		if f.name == "access-log" {
-			want = 2
-		}
+		want, word := outcome(f.name)
 		line := "forward --listen 127.0.0.1:0 --" + f.name
 		if strings.HasPrefix(f.bad, "=") {
 			line += f.bad
 		} else {
 			line += " " + f.bad
 		}
-		wantMistake(t, line, want, strings.ReplaceAll(f.name, "access-log", "access log"))
+		wantMistake(t, line, want, word)
 	}
+}
+
+// outcome is what a bad value of a flag ends with, and how the flag is called: a
+// path is bad only when it is opened.
+func outcome(flag string) (code int, word string) {
+	if flag == "access-log" {
+		return 2, "access log"
+	}
+	return 1, flag
 }
 
 // wantMistake expects an exit code and one line on the standard error output
@@ -168,7 +221,28 @@ func TestMistakesAreToldWithWhatToDo(t *testing.T) {
 		{"forward --lisen=127.0.0.1:0", 1, "unknown flag --lisen: did you mean --listen?"},
 		{"--nosuch", 1, "unknown flag --nosuch"},
 		{"version --listen 127.0.0.1:0", 1, "unknown flag --listen"},
-		{"forward --listen", 1, "-listen"},
+		{"forward --listen", 1, "--listen needs a value"},
+		{"run -c", 1, "-c needs a value"},
+		{"rnu", 1, `unknown command "rnu": did you mean "run"?`},
+		{"run", 1, "write viaduct run -c FILE"},
+		{"check", 1, "write viaduct check -c FILE"},
+		{"check --print", 1, "write viaduct check -c FILE"},
+		{"run viaduct.yaml", 1, `run takes no arguments, but there is "viaduct.yaml": write run -c viaduct.yaml`},
+		{"check -c a.yaml b.yaml", 1, `check takes no arguments, but there is "b.yaml"`},
+		{"run --conifg x", 1, "unknown flag --conifg: did you mean --config?"},
+		{"--conifg x run", 1, "unknown flag --conifg: did you mean --config?"},
+		{"run --listen 127.0.0.1:0", 1, "unknown flag --listen: run takes its options from the file"},
+		{"run --print", 1, "unknown flag --print"},
+		{"check --scheme", 1, "unknown flag --scheme: did you mean --schema?"},
+		{"check --schema --print", 1, "--schema stands alone"},
+		{"check --schema -c x", 1, "--schema stands alone"},
+		{"forward -c x", 1, "unknown flag -c: it belongs to viaduct run and viaduct check"},
+		{"-c x", 1, "unknown flag -c: it belongs to viaduct run and viaduct check"},
+		{"--listen 127.0.0.1:0", 1, "unknown flag --listen: it belongs to viaduct forward"},
+		{"run -c x --print", 1, "unknown flag --print: it belongs to viaduct check"},
+		{"run -c /nowhere/viaduct.yaml", 2, "/nowhere/viaduct.yaml: no such file"},
+		{"check -c /nowhere/viaduct.yaml", 2, "/nowhere/viaduct.yaml: no such file"},
+		{"check --print -c /", 2, "is a directory"},
 		{"forward now", 1, `forward takes no arguments, but there is "now"`},
 		{"forward -- now", 1, `forward takes no arguments, but there is "now"`},
 		{"forward --open true", 1, `forward takes no arguments, but there is "true"`},
@@ -190,8 +264,12 @@ func TestMistakesAreToldWithWhatToDo(t *testing.T) {
 		{"forward --max-header KiB", 1, "from 1KiB to 1MiB"},
 		{"forward --max-header 64K", 1, "from 1KiB to 1MiB"},
 		{"forward --max-header 18014398509482048KiB", 1, "from 1KiB to 1MiB"},
-		{"forward --idle-timeout 0s", 1, "every wait is bounded; give a time above zero, such as 5m0s"},
+		{"forward --idle-timeout 0s", 1, "every wait is bounded; give a time above zero, such as 5m"},
 		{"forward --drain-grace -1s", 1, "give a time of zero or more"},
+		{"forward --drain-grace 5", 1, "--drain-grace 5: a time needs its unit: write 5s"},
+		{"forward --open=yes", 1, "--open yes: write true or false"},
+		{"forward --admin 0.0.0.0:0", 1, "add --admin-token-file"},
+		{"forward --egress 127.0.0.1 --egress-by client", 1, "give two addresses of one family with --egress"},
 	} {
 		wantMistake(t, c.line, c.code, c.want)
 	}

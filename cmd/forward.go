@@ -17,8 +17,9 @@ func forwardCommand(errOut io.Writer) *cli.Command {
 		options, flags = append(options, o), append(flags, o)
 	}
 	return &cli.Command{
-		Name:  "forward",
-		Usage: "run a forward proxy from flags alone",
+		Name:      "forward",
+		Usage:     "run a forward proxy from flags alone",
+		UsageText: "viaduct forward [flags]",
 		Description: "Each flag has a twin in the environment, which it wins over. A flag that may be\n" +
 			"repeated takes a list with commas, too. SIGHUP opens the access log anew.",
 		Flags:  flags,
@@ -56,7 +57,7 @@ func (o *option) String() string {
 	if f.Repeat {
 		usage += "; repeat for more"
 	}
-	if f.Default != "" && !o.value.isBool {
+	if f.Default != "" {
 		usage += " (default: " + f.Default + ")"
 	}
 	return fmt.Sprintf("%s\t%s [$%s]", name, usage, f.Env())

@@ -35,6 +35,22 @@ func start(t *testing.T, line string) *running {
 
 func (r *running) addr() string { return listening.FindStringSubmatch(r.errOut.String())[1] }
 
+// hup sends this process a SIGHUP, which viaduct takes once it listens.
+func hup(t *testing.T) {
+	t.Helper()
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// says waits until the log has the words.
+func (r *running) says(t *testing.T, words string) {
+	t.Helper()
+	if !eventually(func() bool { return strings.Contains(r.errOut.String(), words) }) {
+		t.Fatalf("it never says %q: %s", words, r.errOut.String())
+	}
+}
+
 // stop sends this process a SIGTERM, which viaduct forward takes, and returns the
 // exit code.
 func (r *running) stop(t *testing.T) int {
@@ -80,12 +96,40 @@ func TestEveryFlagHasATwinInTheEnvironment(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Setenv("VIADUCT_LISTEN", "127.0.0.1:0")
 			t.Setenv("VIADUCT_"+env(f.name), strings.TrimPrefix(f.bad, "="))
-			want := 1
-			if f.name == "access-log" {
-				want = 2
-			}
-			wantMistake(t, "forward", want, strings.ReplaceAll(f.name, "access-log", "access log"))
+			want, word := outcome(f.name)
+			wantMistake(t, "forward", want, word)
 		})
+	}
+}
+
+func TestTwinsTogether(t *testing.T) {
+	for _, f := range flags {
+		t.Setenv("VIADUCT_"+env(f.name), f.good)
+	}
+	r := start(t, "forward")
+	if code := r.stop(t); code != 0 {
+		t.Errorf("exit %d: %s", code, r.errOut.String())
+	}
+}
+
+// A variable that is set to nothing is not set: so units of systemd write it.
+func TestEmptyTwinIsNone(t *testing.T) {
+	for _, f := range flags {
+		t.Setenv("VIADUCT_"+env(f.name), "")
+	}
+	r := start(t, "forward --listen 127.0.0.1:0")
+	if code := r.stop(t); code != 0 {
+		t.Errorf("exit %d: %s", code, r.errOut.String())
+	}
+}
+
+// All mistakes of a line are told at once, a line each.
+func TestEveryMistakeIsTold(t *testing.T) {
+	t.Setenv("VIADUCT_DIAL_TIMEOUT", "4")
+	code, out, errOut := run(t, "forward --listen x,127.0.0.1:0,y --idle-timeout 3")
+	want := "viaduct: VIADUCT_DIAL_TIMEOUT=4 (--dial-timeout): a time needs its unit: write 4s\nviaduct: --idle-timeout 3: a time needs its unit: write 3s\n"
+	if code != 1 || out != "" || !strings.HasPrefix(errOut, want) || strings.Count(errOut, "\nviaduct: --listen ") != 2 {
+		t.Errorf("exit %d, %q, %q", code, out, errOut)
 	}
 }
 
@@ -165,6 +209,23 @@ func TestSecondSignalCuts(t *testing.T) {
 		t.Fatal("it does not drain")
 	}
 	if code := r.stop(t); code != 3 || !strings.Contains(r.errOut.String(), "cut at the drain deadline") {
+		t.Errorf("exit %d: %s", code, r.errOut.String())
+	}
+}
+
+// After logrotate has moved the log away, SIGHUP begins a new one.
+func TestHangupOpensTheLogAnew(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "access.log")
+	r := start(t, "forward --listen 127.0.0.1:0 --access-log "+log)
+	if err := os.Rename(log, log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	hup(t)
+	if !eventually(func() bool { _, err := os.Stat(log); return err == nil }) {
+		t.Errorf("no new log: %s", r.errOut.String())
+	}
+	r.says(t, "configuration is taken")
+	if code := r.stop(t); code != 0 {
 		t.Errorf("exit %d: %s", code, r.errOut.String())
 	}
 }

@@ -10,8 +10,9 @@ import (
 
 func runCommand(errOut io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:  "run",
-		Usage: "run everything in a configuration file",
+		Name:      "run",
+		Usage:     "run everything in a configuration file",
+		UsageText: "viaduct run -c FILE",
 		Description: "SIGHUP reads the file again, and so does a change of it with watch: true. What is\n" +
 			"wrong with the new one is told, and the old one stays.",
 		Flags:  []cli.Flag{configFlag()},

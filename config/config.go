@@ -45,10 +45,10 @@ type AccessLog struct {
 // Forward is one forward proxy.
 type Forward struct {
 	Listen       []string     `key:"listen" flag:"listen" word:"ADDR" default:"127.0.0.1:3128" usage:"address to listen on: host:port or http://host:port"`
-	Open         bool         `key:"open" flag:"open" default:"false" usage:"let clients in from anywhere without authentication"`
+	Open         bool         `key:"open" flag:"open" usage:"let clients in from anywhere without authentication"`
 	Egress       []netip.Addr `key:"egress" flag:"egress" word:"IP" usage:"source address of outgoing connections; several of one family are a pool"`
 	EgressBy     string       `key:"egress_by" flag:"egress-by" word:"RULE" default:"round_robin" oneof:"round_robin,client,host" usage:"how one of several egress addresses is chosen: round_robin, client or host"`
-	AllowPrivate bool         `key:"allow_private" flag:"allow-private" default:"false" usage:"lift the guard that refuses loopback, private, link-local and other inner addresses"`
+	AllowPrivate bool         `key:"allow_private" flag:"allow-private" usage:"lift the guard that refuses loopback, private, link-local and other inner addresses"`
 	ConnectPorts Ports        `key:"connect_ports" flag:"connect-ports" word:"LIST" default:"443,8443" usage:"ports that CONNECT may reach, or any"`
 	Anonymity    string       `key:"anonymity" flag:"anonymity" word:"LEVEL" default:"strict" oneof:"strict,via,transparent" usage:"what origins may learn: strict, via or transparent"`
 	Resolver     []string     `key:"resolver" flag:"resolver" word:"ADDR" usage:"DNS server to ask: host, host:port, udp://, tcp://, tls:// or https://; the system's when none is given"`

@@ -32,11 +32,9 @@ func sectionSchema(section reflect.Type) object {
 	for _, f := range fields(section) {
 		s := f.schema()
 		s["description"] = f.usage
-		if f.preset != "" {
-			v := reflect.New(f.typ)
-			preset := v.Elem()
-			f.set(preset, []string{f.preset}, func(int, string) {})
-			s["default"] = shown(preset)
+		if v := reflect.New(f.typ).Elem(); f.preset != "" {
+			f.set(v, []string{f.preset}, func(int, string) {})
+			s["default"] = shown(v)
 		}
 		properties[f.key] = s
 	}
@@ -78,7 +76,7 @@ func (f field) schema() object {
 	case f.typ == sizeType:
 		return object{"type": "string", "pattern": sizePattern}
 	case f.typ.Kind() == reflect.Bool:
-		return object{"type": "boolean"}
+		return object{"type": "boolean", "default": false}
 	case f.typ.Kind() == reflect.Int:
 		return object{"type": "integer", "minimum": 0}
 	case f.oneof != nil:

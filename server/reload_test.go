@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"viaduct/config"
+	"viaduct/resolve"
+	"viaduct/server"
 )
 
 // source is a configuration that changes.
@@ -259,6 +261,40 @@ func TestReloadIsForARunningServer(t *testing.T) {
 	}
 	if r.server.Reload() == nil {
 		t.Error("a server that has ended was changed")
+	}
+}
+
+func TestReloadBeforeTheStartIsPutOff(t *testing.T) {
+	conf := entries(plain("127.0.0.1:0"))
+	loads := 0
+	load := func() (*config.Config, error) { loads++; return checked(conf) }
+	r := &running{t: t, log: new(journal), ended: make(chan error, 1)}
+	r.server = must[*server.Server](t)(server.New(server.Options{Load: load, Log: logger(r.log)}))
+	if r.server.Reload() == nil {
+		t.Error("it was changed before it ran")
+	}
+	r.begin(1)
+	poll(t, "it is changed", func() bool { return strings.Contains(r.log.String(), "configuration is taken") })
+	r.stop()
+	if err := r.finish(); err != nil || loads != 2 {
+		t.Errorf("%v after %d loads, want 2", err, loads)
+	}
+}
+
+// What the configuration takes for a DNS server is what the resolver knows.
+func TestResolverIsOneForConfigurationAndResolver(t *testing.T) {
+	for _, addr := range []string{
+		"9.9.9.9", "9.9.9.9:53", "[2620:fe::fe]:53", "2620:fe::fe", "udp://9.9.9.9", "tcp://9.9.9.9:5353", "tls://dns.example",
+		"tls://9.9.9.9:853", "https://dns.example/dns-query", "https://9.9.9.9", "https://dns.example:8443/q", "dns.example",
+		"", "9.9.9.256", "tls://", "http://9.9.9.9", "quic://9.9.9.9", "9.9.9.9:0", "9.9.9.9:99999", "tls://9.9.9.9/path",
+		"https://user@dns.example/", "udp://9.9.9.9/x", "9.9.9.9 ", "[::1", "127.1", "https://dns.example/q?x=1", "https://dns.example/q#f",
+	} {
+		conf := plain("127.0.0.1:0")
+		conf.Resolver = []string{addr}
+		_, bad := conf.load()
+		if _, err := resolve.New(resolve.Options{Servers: []string{addr}}); (err == nil) != (bad == nil) {
+			t.Errorf("%q: the configuration says %v, the resolver %v", addr, bad, err)
+		}
 	}
 }
 

@@ -46,6 +46,9 @@ func (s *Server) open() {
 		s.begin(s.listeners[key])
 	}
 	s.admin.start(s.log)
+	if s.asked {
+		_ = s.reloadTold() // it has told
+	}
 }
 
 // begin has a listener accept.

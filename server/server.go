@@ -42,6 +42,7 @@ type Server struct {
 
 	reloading sync.Mutex // guards what follows
 	running   bool
+	asked     bool // a reload was asked for before it ran
 	listeners map[string]*listener
 	inherited []*door.Listener    // sockets of systemd that no listener has taken
 	retired   map[*front]struct{} // of former configurations, with clients still
@@ -88,13 +89,19 @@ func New(o Options) (*Server, error) {
 
 // Reload asks for the configuration again and changes to it, all or nothing:
 // whatever is wrong with it leaves everything as it was. Exchanges and tunnels
-// under way go on. The access log is opened anew.
+// under way go on. The access log is opened anew. Before Run it is put off until
+// then.
 func (s *Server) Reload() error {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
 	if !s.running {
+		s.asked = true
 		return errNotRunning
 	}
+	return s.reloadTold()
+}
+
+func (s *Server) reloadTold() error {
 	s.tellSystemd(reloadingState())
 	err := s.reload()
 	s.tellSystemd(readyState)

@@ -1,0 +1,129 @@
+package cmd_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"viaduct/config"
+)
+
+// The examples run: with addresses and files of this machine in the place of
+// theirs they serve a request at each of their doors.
+func TestExamplesServe(t *testing.T) {
+	files, err := filepath.Glob("../examples/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			c, err := config.Load(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			listeners := settle(t, c)
+			var text strings.Builder
+			if err := c.Print(&text); err != nil {
+				t.Fatal(err)
+			}
+			r := start(t, "run -c "+write(t, text.String()))
+			all := func() [][]string { return listening.FindAllStringSubmatch(r.errOut.String(), -1) }
+			if !eventually(func() bool { return len(all()) == listeners }) {
+				t.Fatalf("want %d listeners: %s", listeners, r.errOut.String())
+			}
+			for _, m := range all() {
+				if got := fetch(t, m[1]); got != http.StatusNotFound {
+					t.Errorf("%s: %d, want the origin's 404: %s", m[1], got, r.errOut.String())
+				}
+			}
+			if code := r.stop(t); code != 0 {
+				t.Errorf("exit %d: %s", code, r.errOut.String())
+			}
+		})
+	}
+}
+
+// settle moves a configuration to this machine, and counts its listeners.
+func settle(t *testing.T, c *config.Config) (listeners int) {
+	t.Helper()
+	dir := t.TempDir()
+	if c.Admin.Listen != "" {
+		c.Admin.Listen = "127.0.0.1:0"
+	}
+	if c.Admin.TokenFile != "" {
+		c.Admin.TokenFile = filepath.Join(dir, "token")
+		if err := os.WriteFile(c.Admin.TokenFile, []byte("sesame\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Log.Access.Path = filepath.Join(dir, "access.log")
+	for i := range c.Forward {
+		f := &c.Forward[i]
+		f.AllowPrivate = true // the origin is here
+		for j := range f.Listen {
+			f.Listen[j] = "127.0.0.1:0"
+			listeners++
+		}
+		for j := range f.Egress {
+			f.Egress[j] = netip.AddrFrom4([4]byte{127, 0, 0, byte(j + 1)})
+		}
+	}
+	return listeners
+}
+
+// The units name commands that exist and the socket an address of an example.
+func TestUnits(t *testing.T) {
+	service := unit(t, "../examples/viaduct.service")
+	for _, line := range []string{"Type=notify", "ExecStart=/usr/local/bin/viaduct run -c /etc/viaduct/viaduct.yaml", "ExecReload=/bin/kill -HUP $MAINPID", "[Install]"} {
+		if !strings.Contains(service, "\n"+line+"\n") {
+			t.Errorf("the service has no line %s", line)
+		}
+	}
+	minimal, err := config.Load("../examples/minimal.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := unit(t, "../examples/viaduct.socket")
+	if want := "\nListenStream=" + minimal.Forward[0].Listen[0] + "\n"; !strings.Contains(socket, want) {
+		t.Errorf("the socket has no line %s", want)
+	}
+	verifier, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Log("no systemd-analyze: the units were looked at only")
+		return
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"viaduct.service": service, "viaduct.socket": socket} {
+		text = strings.ReplaceAll(text, "/usr/local/bin/viaduct ", "/bin/true ") // it wants the program to be there
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verify := exec.Command(verifier, "verify", "./viaduct.service", "./viaduct.socket")
+	verify.Dir = dir
+	if out, err := verify.CombinedOutput(); err != nil || strings.Contains(string(out), "viaduct") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// unit reads a unit, which is sections of keys and values, and comments.
+func unit(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := regexp.MustCompile(`^(#.*|\[[A-Z][a-z]+\]|[A-Z][A-Za-z]+=.*|)$`)
+	for i, line := range strings.Split(string(text), "\n") {
+		if !form.MatchString(line) {
+			t.Error(fmt.Sprintf("%s:%d", file, i+1), line)
+		}
+	}
+	return string(text)
+}

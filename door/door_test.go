@@ -1,0 +1,161 @@
+package door_test
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"viaduct/door"
+)
+
+func open(t *testing.T, addr string) *door.Listener {
+	t.Helper()
+	l, err := door.Open(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func TestLastCallLetsTheQueueIn(t *testing.T) {
+	l := open(t, "127.0.0.1:0")
+	const waiting = 20
+	for range waiting {
+		dial(t, l.Addr().String())
+	}
+	l.CallLast()
+	for i := range waiting {
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatalf("client %d: %v", i, err)
+		}
+		_ = c.Close()
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("%v, want net.ErrClosed", err)
+	}
+	if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		_ = c.Close()
+		t.Error("the socket is still open")
+	}
+}
+
+func TestLastCallWakesWhoAccepts(t *testing.T) {
+	l := open(t, "127.0.0.1:0")
+	ended := make(chan error)
+	go func() { _, err := l.Accept(); ended <- err }()
+	l.CallLast()
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("%v, want net.ErrClosed", err)
+	}
+}
+
+func TestPortIsSharedForAMomentOnly(t *testing.T) {
+	narrow := open(t, "127.0.0.1:0")
+	wide := "0.0.0.0:" + strconv.Itoa(int(narrow.Addr().Port()))
+	if l, err := door.Open(wide); err == nil {
+		l.Close()
+		t.Fatal("both were open without asking for it")
+	}
+	l, err := door.OpenBeside(wide, []*door.Listener{narrow})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	narrow.Close()
+	for _, addr := range []string{wide, narrow.Addr().String()} {
+		if other, err := door.Open(addr); err == nil {
+			other.Close()
+			t.Errorf("%s may be shared still", addr)
+		}
+	}
+	dial(t, narrow.Addr().String())
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+}
+
+func TestClaimFindsTheSocketOfAnAddress(t *testing.T) {
+	one, all := open(t, "127.0.0.1:0"), open(t, "[::]:0")
+	port := func(l *door.Listener) string { return ":" + strconv.Itoa(int(l.Addr().Port())) }
+	list := []*door.Listener{one, all}
+	for _, c := range []struct {
+		addr string
+		want *door.Listener
+	}{
+		{"127.0.0.2" + port(one), nil},
+		{"127.0.0.1:1", nil},
+		{"0.0.0.0" + port(one), nil},
+		{"[::ffff:127.0.0.1]" + port(one), one},
+		{"127.0.0.1" + port(one), nil}, // it has been taken
+		{"0.0.0.0" + port(all), all},
+	} {
+		if got, err := door.Claim(&list, c.addr); err != nil || got != c.want {
+			t.Errorf("%s: %v, %v", c.addr, got, err)
+		}
+	}
+	if len(list) != 0 {
+		t.Errorf("%d are left", len(list))
+	}
+}
+
+// The test runs itself once more, as systemd would.
+func TestInheritTakesWhatSystemdPasses(t *testing.T) {
+	if os.Getenv("LISTEN_FDS") != "" {
+		list, err := door.Inherit()
+		if err != nil {
+			_, _ = os.Stdout.WriteString("error: " + err.Error())
+		}
+		for _, l := range list {
+			_, _ = os.Stdout.WriteString("has " + l.Addr().String() + "\n")
+		}
+		return
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	for _, c := range []struct {
+		socket interface{ File() (*os.File, error) }
+		want   string
+	}{
+		{tcp.(*net.TCPListener), "has " + tcp.Addr().String()},
+		{udp.(*net.UDPConn), "error: socket "},
+	} {
+		f, err := c.socket.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run '^TestInheritTakesWhatSystemdPasses$'`, os.Args[0])
+		cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=proxy.socket")
+		cmd.ExtraFiles = []*os.File{f}
+		out, err := cmd.CombinedOutput()
+		_ = f.Close()
+		if err != nil || !strings.Contains(string(out), c.want) {
+			t.Errorf("%v: %s, want %q", err, out, c.want)
+		}
+	}
+}
