@@ -1,0 +1,3 @@
+module viaduct/test/bench
+
+go 1.26.0

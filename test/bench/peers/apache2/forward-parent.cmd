@@ -1,0 +1,1 @@
+apache2 -DFOREGROUND -DForward -DParent -f {dir}/apache.conf

@@ -1,0 +1,1 @@
+apache2 -DFOREGROUND -DForward -DTLS -f {dir}/apache.conf
