@@ -2,7 +2,7 @@
 # Sets up what the tests need, and passes them all. From any folder:
 #
 #   ./test/run.sh              everything, as CI does
-#   ./test/run.sh lint test    these stages, of: format vet lint test race fuzz
+#   ./test/run.sh lint test    these stages, of: format vet lint test race fuzz bench
 #
 # VIADUCT_FUZZTIME=10m fuzzes every target for that long instead of 5s.
 set -uo pipefail
@@ -103,6 +103,15 @@ stage_fuzz() {
 	return "$status"
 }
 
+# The benchmark is a module of its own; here it only has to work.
+stage_bench() {
+	local status=0
+	pushd test/bench >/dev/null || return 1
+	go vet ./... && gotest ./... || status=1
+	popd >/dev/null || return 1
+	return "$status"
+}
+
 # fuzz runs one target. Go 1.26 now and then takes the end of the time for a
 # failure (go.dev/issue/75804, cured in 1.27): that is tried again, twice.
 fuzz() {
@@ -126,10 +135,10 @@ run() {
 }
 
 stages=("$@")
-[[ $# -gt 0 ]] || stages=(format vet lint test race fuzz)
+[[ $# -gt 0 ]] || stages=(format vet lint test race fuzz bench)
 for s in "${stages[@]}"; do
 	declare -F "stage_$s" >/dev/null || {
-		echo "no stage $s: format vet lint test race fuzz" >&2
+		echo "no stage $s: format vet lint test race fuzz bench" >&2
 		exit 1
 	}
 done
