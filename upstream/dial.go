@@ -35,15 +35,16 @@ var socket = net.Dialer{KeepAlive: -1}
 // source. The error is a *fault.Error, or one that fault.Classify knows; it
 // wraps ErrNoPort when another source may do better.
 func (d *Dialer) Connect(ctx context.Context, to Destination, from *Source) (*net.TCPConn, error) {
-	var one [1]netip.Addr
-	addrs := one[:]
 	if to.Addr.IsValid() {
-		one[0] = to.Addr
-	} else {
-		var err error
-		if addrs, err = d.lookup(ctx, to.Host); err != nil {
+		a := netip.AddrPortFrom(to.Addr, to.Port)
+		if err := d.check(a, from); err != nil {
 			return nil, err
 		}
+		return d.dial(ctx, a, from)
+	}
+	addrs, err := d.lookup(ctx, to.Host)
+	if err != nil {
+		return nil, err
 	}
 	allowed, err := d.judge(addrs, to.Port, from)
 	if err != nil {
@@ -91,17 +92,26 @@ func (d *Dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	return addrs, nil
 }
 
-// judge keeps the addresses that the guard lets pass, and that the source can
-// reach; with none left, the first refusal is the error.
+// check says whether the guard lets an address pass, and the source can reach
+// it.
+func (d *Dialer) check(a netip.AddrPort, from *Source) error {
+	if err := d.Guard.Check(a); err != nil {
+		return err
+	}
+	if from != nil && !from.For(a.Addr()).IsValid() {
+		return errNoFamily
+	}
+	return nil
+}
+
+// judge keeps the addresses that may be dialled; with none left, the first
+// refusal is the error.
 func (d *Dialer) judge(addrs []netip.Addr, port uint16, from *Source) ([]netip.AddrPort, error) {
 	var refused error
 	allowed := make([]netip.AddrPort, 0, len(addrs))
 	for _, a := range addrs {
 		ap := netip.AddrPortFrom(a.Unmap(), port)
-		err := d.Guard.Check(ap)
-		if err == nil && from != nil && !from.For(ap.Addr()).IsValid() {
-			err = errNoFamily
-		}
+		err := d.check(ap, from)
 		if err == nil {
 			allowed = append(allowed, ap)
 		} else if refused == nil {
