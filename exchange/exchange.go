@@ -45,9 +45,14 @@ type Options struct {
 	Tunnels  *relay.Set
 	Log      *accesslog.Writer              // nil logs nothing
 	Metrics  *metrics.Front                 // nil counts nothing
-	Draining *atomic.Bool                   // connections end after their exchange
-	Ended    func(client netip.AddrPort)    // told when a client's connection, or its tunnel, is over; may be nil
 	Panicked func(reason any, stack []byte) // told of a panic, which ended one connection
+}
+
+// Home is what a session belongs to for as long as it lasts.
+type Home struct {
+	Current  func() *Options             // the options of the moment; asked for each request, save that MaxHeader holds for good
+	Draining *atomic.Bool                // the connection ends after its exchange
+	Ended    func(client netip.AddrPort) // told when the connection, or its tunnel, is over; may be nil
 }
 
 // Way is where a request goes, from where, and by which rule.
@@ -62,10 +67,10 @@ type Way struct {
 // Session is one client connection. One goroutine serves it; Discard and Cut may
 // be called from any.
 type Session struct {
-	o       *Options
-	current func() *Options
-	client  *wire.Conn
-	remote  netip.AddrPort
+	o      *Options // for the present request
+	home   Home
+	client *wire.Conn
+	remote netip.AddrPort
 
 	origin *upstream.Origin // of the last request; most clients stay with one
 	dest   upstream.Destination
@@ -102,19 +107,17 @@ type work struct {
 
 var works = sync.Pool{New: func() any { return new(work) }}
 
-// Open begins to serve a client. Close must follow. current gives the options of
-// the moment; it is asked again for each request, save that MaxHeader holds for
-// a connection's life.
-func Open(nc net.Conn, current func() *Options) *Session {
-	o := current()
-	s := &Session{o: o, current: current, client: wire.New(nc, o.MaxHeader), remote: addrPort(nc.RemoteAddr())}
+// Open begins to serve a client. Close must follow.
+func Open(nc net.Conn, h Home) *Session {
+	o := h.Current()
+	s := &Session{o: o, home: h, client: wire.New(nc, o.MaxHeader), remote: addrPort(nc.RemoteAddr())}
 	s.client.OnGone(s.clientGone)
 	return s
 }
 
 // Reopen serves another client with a session whose Close has released it.
-func (s *Session) Reopen(nc net.Conn) {
-	s.o = s.current()
+func (s *Session) Reopen(nc net.Conn, h Home) {
+	s.o, s.home = h.Current(), h
 	s.client.Reset(nc, s.o.MaxHeader)
 	s.remote = addrPort(nc.RemoteAddr())
 	s.closing, s.unread, s.left, s.taken = false, false, false, false
@@ -163,8 +166,12 @@ func (s *Session) Close() {
 	}
 	s.client.Drop()
 	_ = s.client.Close()
-	if s.o.Ended != nil {
-		s.o.Ended(s.remote)
+	s.home.end(s.remote)
+}
+
+func (h *Home) end(client netip.AddrPort) {
+	if h.Ended != nil {
+		h.Ended(client)
 	}
 }
 
@@ -179,7 +186,7 @@ func (s *Session) Next() bool {
 		s.work.release()
 		s.work = nil
 	}
-	draining := s.o.Draining.Load()
+	draining := s.home.Draining.Load()
 	if s.closing || s.taken || draining && s.client.Used() && s.client.Clean() {
 		s.part()
 		return false
@@ -194,7 +201,7 @@ func (s *Session) Next() bool {
 	if s.client.Await(first) != nil {
 		return false
 	}
-	s.o = s.current()
+	s.o = s.home.Current()
 	s.work = works.Get().(*work)
 	limit := s.o.HeaderTimeout
 	if !s.client.Used() {

@@ -30,7 +30,6 @@ func (s *Session) Forward(w *Way, path []byte) {
 		}
 		s.up.Store(up)
 		s.reused = reused
-		s.entry.Tries++
 		s.reached(w, up.Remote())
 		sent, err := s.attempt(w, up, path, upgrade, reused)
 		if err == nil {
@@ -72,18 +71,39 @@ func idempotent(method []byte) bool {
 // connect finds an idle connection or dials, as long as the client waits. When
 // one source has no port left it turns to the next.
 func (s *Session) connect(w *Way, fresh bool) (up *upstream.Conn, reused bool, err error) {
-	for first := w.From; ; {
-		s.enterOrigin(w)
-		if !fresh {
-			if up = s.origin.Take(w.Dialer.Guard, s.freshness()); up != nil {
-				return up, true, nil
+	s.enterOrigin(w)
+	if up = s.take(w, fresh); up != nil {
+		return up, true, nil
+	}
+	limit := s.o.DialTimeout
+	if left := s.timeLeft(clock.Now()); left > 0 {
+		limit = min(limit, left)
+	}
+	err = s.dialing(limit, func(ctx context.Context) (err error) {
+		for first := w.From; ; {
+			up, err = s.origin.Dial(ctx, w.Dialer)
+			if !errors.Is(err, upstream.ErrNoPort) || !w.turn(first) {
+				return err
+			}
+			s.enterOrigin(w)
+			if up = s.take(w, fresh); up != nil {
+				reused = true
+				return nil
 			}
 		}
-		up, err = s.dial(w)
-		if !errors.Is(err, upstream.ErrNoPort) || !w.turn(first) {
-			return up, false, err
-		}
+	})
+	if err != nil && up != nil { // the client left as the dial succeeded
+		_ = up.Close()
 	}
+	return up, reused, err
+}
+
+// take returns an idle connection, unless a fresh one is wanted.
+func (s *Session) take(w *Way, fresh bool) *upstream.Conn {
+	if fresh {
+		return nil
+	}
+	return s.origin.Take(w.Dialer.Guard, s.freshness())
 }
 
 // turn makes the next source that of the way, unless all had their turn.
@@ -93,21 +113,6 @@ func (w *Way) turn(first *upstream.Source) bool {
 		w.From = next
 	}
 	return next != nil
-}
-
-func (s *Session) dial(w *Way) (up *upstream.Conn, err error) {
-	limit := s.o.DialTimeout
-	if left := s.timeLeft(clock.Now()); left > 0 {
-		limit = min(limit, left)
-	}
-	err = s.dialing(limit, func(ctx context.Context) (err error) {
-		up, err = s.origin.Dial(ctx, w.Dialer)
-		return err
-	})
-	if err != nil && up != nil { // the client left as the dial succeeded
-		_ = up.Close()
-	}
-	return up, err
 }
 
 // timeLeft is what is left of the response timeout, which all tries share. Zero
@@ -288,7 +293,7 @@ func (s *Session) framing() framing {
 // was sent.
 func (s *Session) relayBody(up *upstream.Conn, now time.Duration) bool {
 	frame := s.framing()
-	if s.o.Draining.Load() || s.uploading && len(s.upload) == 0 && s.refusesBody() {
+	if s.home.Draining.Load() || s.uploading && len(s.upload) == 0 && s.refusesBody() {
 		s.closing = true
 	}
 	out := wire.NewBuffer()

@@ -38,7 +38,7 @@ func TestLogOfExchanges(t *testing.T) {
 		{"HEAD", "HEAD " + at + "/ HTTP/1.1\r\nHost: x\r\n\r\n", 200, at + "/", 0, 0, 1, o.addr, ""},
 		{"POST", "POST " + at + "/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody", 201, at + "/", 4, 2, 1, o.addr, ""},
 		{"refused connection", "GET http://" + unreachable + "/ HTTP/1.1\r\nHost: x\r\n\r\n", 502, "http://" + unreachable + "/", 0, -1, 0, "", "connection_refused"},
-		{"refused tunnel", "CONNECT " + unreachable + " HTTP/1.1\r\nHost: x\r\n\r\n", 502, unreachable, 0, -1, 1, "", "connection_refused"},
+		{"refused tunnel", "CONNECT " + unreachable + " HTTP/1.1\r\nHost: x\r\n\r\n", 502, unreachable, 0, -1, 0, "", "connection_refused"},
 		{"bad target", "GET http://joe:secret@x/ HTTP/1.1\r\nHost: x\r\n\r\n", 400, "http://x/", 0, -1, 0, "", "http_request_error"},
 		{"bad head", "GET " + at + "/ HTTP/1.1\r\nHost: x\r\nbad field\r\n\r\n", 400, at + "/", 0, -1, 0, "", "http_request_error"},
 		{"not HTTP", "hello\r\n\r\n", 400, "", 0, -1, 0, "", "http_request_error"},

@@ -87,7 +87,7 @@ func (s *Session) reply(r *reply) {
 	if _, whole := s.client.WholeBody(); whole {
 		s.client.SkipBody()
 	}
-	if !s.client.BodyDone() || s.isConnect() || s.o.Draining.Load() {
+	if !s.client.BodyDone() || s.isConnect() || s.home.Draining.Load() {
 		s.closing = true
 	}
 	s.entry.Status, s.entry.Ended = r.status, accesslog.Proxy

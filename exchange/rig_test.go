@@ -63,7 +63,7 @@ func begin(t testing.TB, change func(*rig)) *rig {
 	r.o = exchange.Options{
 		Mode: "test", MaxHeader: 64 << 10,
 		HeaderTimeout: patience, BodyTimeout: patience, DialTimeout: patience, ResponseTimeout: patience, IdleTimeout: patience,
-		Tunnels: &r.tunnels, Log: r.log, Draining: &r.draining,
+		Tunnels: &r.tunnels, Log: r.log,
 		Panicked: func(reason any, _ []byte) { r.panics <- reason },
 	}
 	r.dialer = upstream.Dialer{Guard: &r.guard, Lookup: func(context.Context, string) ([]netip.Addr, error) {
@@ -106,14 +106,15 @@ func (r *rig) serve(nc net.Conn) {
 }
 
 func (r *rig) open(nc net.Conn) (s *exchange.Session) {
+	home := exchange.Home{Current: func() *exchange.Options { return &r.o }, Draining: &r.draining}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n := len(r.spare); n > 0 {
 		s = r.spare[n-1]
 		r.spare = r.spare[:n-1]
-		s.Reopen(nc)
+		s.Reopen(nc, home)
 	} else {
-		s = exchange.Open(nc, func() *exchange.Options { return &r.o })
+		s = exchange.Open(nc, home)
 	}
 	r.sessions[s] = struct{}{}
 	return s

@@ -23,7 +23,7 @@ var established = []byte("HTTP/1.1 200 Connection established\r\n\r\n")
 // Tunnel dials the destination of a CONNECT and hands both ends to the relay,
 // or answers for the destination if that fails.
 func (s *Session) Tunnel(w *Way) {
-	s.entry.Rule, s.entry.Tries = w.Rule, 1
+	s.entry.Rule = w.Rule
 	nc, err := s.dialTunnel(w)
 	if err != nil {
 		if nc != nil { // the client left as the dial succeeded
@@ -68,6 +68,7 @@ func (s *Session) clientLeft() {
 
 // reached notes which address a connection leads to, and from where.
 func (s *Session) reached(w *Way, a netip.AddrPort) {
+	s.entry.Tries++
 	s.entry.Endpoint = a
 	if w.From != nil {
 		s.entry.Egress = w.From.For(a.Addr())
@@ -142,7 +143,7 @@ const mostKept = 2 << 10
 // atTunnelEnd returns what is called when the tunnel has ended. It keeps copies
 // of what stands in the connection's buffer.
 func (s *Session) atTunnelEnd() func(relay.Stats, error) {
-	o, remote := s.o, s.remote
+	o, home, remote := s.o, s.home, s.remote
 	var entry *accesslog.Entry
 	if o.Log != nil {
 		e := s.entry
@@ -151,26 +152,27 @@ func (s *Session) atTunnelEnd() func(relay.Stats, error) {
 		}
 		entry = &e
 	}
-	return func(st relay.Stats, err error) { o.endTunnel(entry, remote, st, err) }
+	return func(st relay.Stats, err error) {
+		o.endTunnel(entry, st, err)
+		home.end(remote)
+	}
 }
 
 // endTunnel logs and counts a tunnel that has ended.
-func (o *Options) endTunnel(e *accesslog.Entry, remote netip.AddrPort, st relay.Stats, err error) {
+func (o *Options) endTunnel(e *accesslog.Entry, st relay.Stats, err error) {
 	word := fault.Classify(err).String()
 	o.Metrics.TunnelClosed(metrics.Tunnel{Fault: word, Received: st.FromClient, Sent: st.FromServer, Duration: st.Duration})
-	if e != nil {
-		e.Received, e.Sent, e.Total, e.Fault = st.FromClient, st.FromServer, e.First+st.Duration, word
-		switch st.Ended {
-		case relay.Client:
-			e.Ended = accesslog.Client
-		case relay.Server:
-			e.Ended = accesslog.Server
-		default:
-			e.Ended = accesslog.Proxy
-		}
-		o.Log.Add(e)
+	if e == nil {
+		return
 	}
-	if o.Ended != nil {
-		o.Ended(remote)
+	e.Received, e.Sent, e.Total, e.Fault = st.FromClient, st.FromServer, e.First+st.Duration, word
+	switch st.Ended {
+	case relay.Client:
+		e.Ended = accesslog.Client
+	case relay.Server:
+		e.Ended = accesslog.Server
+	default:
+		e.Ended = accesslog.Proxy
 	}
+	o.Log.Add(e)
 }

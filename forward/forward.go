@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 
 	"viaduct/acl"
 	"viaduct/exchange"
@@ -80,30 +81,39 @@ func (p *Proxy) mayConnect(port uint16) bool {
 	return p.o.AnyPort || slices.Contains(p.o.ConnectPorts, port)
 }
 
+// Home is what a client belongs to for as long as it lasts: exchange.Home, with
+// the proxy of the moment.
+type Home struct {
+	Current  func() *Proxy
+	Draining *atomic.Bool
+	Ended    func(client netip.AddrPort)
+}
+
 // Client is one client connection of a proxy.
 type Client struct {
 	*exchange.Session
 	current func() *Proxy
 	proxy   *Proxy // that answers the present request
 	targets hop.Parser
+	turn    func() *exchange.Options // c.next, made once
 }
 
-// Accept takes over a connection. Serve must follow. current gives the proxy of
-// the moment, and is asked again for each request. old, if not nil, is a client
+// Accept takes over a connection. Serve must follow. old, if not nil, is a client
 // that has been served; it may be used again.
-func Accept(nc net.Conn, current func() *Proxy, old *Client) *Client {
+func Accept(nc net.Conn, h Home, old *Client) *Client {
 	if old != nil && old.Released() {
-		old.current = current
-		old.Reopen(nc)
+		old.current = h.Current
+		old.Reopen(nc, exchange.Home{Current: old.turn, Draining: h.Draining, Ended: h.Ended})
 		return old
 	}
-	c := &Client{current: current}
-	c.Session = exchange.Open(nc, c.turn)
+	c := &Client{current: h.Current}
+	c.turn = c.next
+	c.Session = exchange.Open(nc, exchange.Home{Current: c.turn, Draining: h.Draining, Ended: h.Ended})
 	return c
 }
 
-// turn makes the proxy of the moment that of the client.
-func (c *Client) turn() *exchange.Options {
+// next makes the proxy of the moment that of the client.
+func (c *Client) next() *exchange.Options {
 	c.proxy = c.current()
 	return c.proxy.o.Exchange
 }

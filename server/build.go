@@ -24,6 +24,7 @@ import (
 type Snapshot struct {
 	conf      *config.Config
 	entries   []*entry
+	listeners []*listener
 	resolvers map[string]*resolve.Resolver
 	transits  map[string]*transit
 	counted   metrics.DNS // by resolvers that are gone
@@ -85,19 +86,15 @@ func (b *builder) build() (*Snapshot, error) {
 	return b.next, nil
 }
 
-// front takes over the front that has served one of the entry's addresses, or
-// makes one.
+// front takes over the front of that name, or makes one.
 func (b *builder) front(i int) *front {
-	keys := listenKeys(b.conf)[i]
-	if b.prev.conf != nil {
-		for j, old := range listenKeys(b.prev.conf) {
-			f := b.prev.entries[j].front
-			if !b.next.has(f) && slices.ContainsFunc(keys, func(k string) bool { return slices.Contains(old, k) }) {
-				return f
-			}
+	name := listenKeys(b.conf)[i][0]
+	for _, e := range b.prev.entries {
+		if e.front.name == name {
+			return e.front
 		}
 	}
-	return newFront(b.metrics.Front(fmt.Sprintf("forward[%d]", i)))
+	return newFront(name, b.metrics.Front(name))
 }
 
 // transit takes over the way out that has the same options, or makes one.
@@ -106,7 +103,7 @@ func (b *builder) transit(c *config.Forward) (*transit, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := fmt.Sprint(c.Resolver, c.Egress, c.EgressBy, c.UpstreamIdleTimeout, c.MaxHeader)
+	key := fmt.Sprint(c.Resolver, c.Egress, c.EgressBy, c.UpstreamIdleTimeout, c.MaxHeader, c.AllowPrivate)
 	t := b.next.transits[key]
 	if t == nil {
 		t = b.prev.transits[key]
@@ -134,7 +131,7 @@ func (b *builder) resolver(servers []string) (*resolve.Resolver, error) {
 	if r == nil {
 		var err error
 		if r, err = resolve.New(resolve.Options{Servers: servers}); err != nil {
-			return nil, fmt.Errorf("resolver: %w", err)
+			return nil, err
 		}
 	}
 	b.next.resolvers[key] = r
@@ -152,8 +149,7 @@ func (b *builder) proxy(e *entry, t *transit) *forward.Proxy {
 			HeaderTimeout: c.HeaderTimeout, BodyTimeout: c.BodyTimeout, DialTimeout: c.DialTimeout,
 			ResponseTimeout: c.ResponseTimeout, IdleTimeout: c.IdleTimeout,
 			Tunnel:  relay.Options{Idle: c.TunnelIdleTimeout, HalfClose: c.HalfCloseTimeout},
-			Tunnels: &f.tunnels, Log: b.log, Metrics: f.metrics, Draining: &f.draining,
-			Ended: f.ended, Panicked: b.panicked,
+			Tunnels: &f.tunnels, Log: b.log, Metrics: f.metrics, Panicked: b.panicked,
 		},
 		Dialer: &upstream.Dialer{Lookup: t.resolver.Lookup, Guard: guard, Egress: t.egress, NoPorts: b.noPorts},
 		Pool:   t.pool, Open: c.Open, AnyPort: c.ConnectPorts == nil, ConnectPorts: c.ConnectPorts,

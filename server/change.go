@@ -1,15 +1,18 @@
 package server
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
+	"syscall"
 
 	"viaduct/accesslog"
 	"viaduct/admin"
 	"viaduct/config"
+	"viaduct/door"
 	"viaduct/upstream"
 )
 
@@ -58,45 +61,62 @@ func (s *Server) prepare(conf *config.Config) (*change, error) {
 		c.undo()
 		return nil, err
 	}
+	c.snapshot.listeners = slices.Collect(maps.Values(c.listeners))
 	return c, nil
 }
 
+// openAll opens what is new. What can touch clients who are there already, if it
+// has to be undone, comes last.
 func (s *Server) openAll(c *change, conf *config.Config) (err error) {
+	for i := range conf.Forward {
+		if err := upstream.NewEgress(conf.Forward[i].Egress, 0).Usable(); err != nil {
+			return fmt.Errorf("egress: %w", err)
+		}
+	}
+	if err := s.openAdmin(c, &conf.Admin); err != nil {
+		return err
+	}
 	if c.sink, c.out, err = openLog(conf.Log.Access.Path); err != nil {
 		return err
 	}
-	for i := range conf.Forward {
-		if err := upstream.NewEgress(conf.Forward[i].Egress, 0).Usable(); err != nil {
-			return fmt.Errorf("egress address cannot be used: %w", err)
-		}
-	}
-	for _, key := range slices.Concat(listenKeys(conf)...) {
+	keys := slices.Concat(listenKeys(conf)...)
+	for _, key := range keys {
 		c.wanted[key] = true
 	}
-	for _, key := range slices.Concat(listenKeys(conf)...) {
-		if err := s.openListener(c, key); err != nil {
+	inUse := map[string]error{}
+	for _, key := range keys {
+		if l := s.listeners[key]; l != nil {
+			c.listeners[key] = l
+			continue
+		}
+		d, err := s.listen(key)
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE):
+			inUse[key] = err
+		case err != nil:
 			return err
+		default:
+			c.add(key, d)
 		}
 	}
-	return s.openAdmin(c, &conf.Admin)
-}
-
-// openListener keeps the listener that is there, or opens one.
-func (s *Server) openListener(c *change, key string) error {
-	l := s.listeners[key]
-	if l == nil {
-		socket, err := s.listen(c, key)
+	for key, err := range inUse {
+		d, err := s.listenBeside(c, key, err)
 		if err != nil {
 			return err
 		}
-		l = &listener{Listener: socket, done: make(chan struct{})}
-		c.opened = append(c.opened, l)
+		c.add(key, d)
 	}
-	c.listeners[key] = l
 	return nil
 }
 
-// openLog opens the access log.
+func (c *change) add(key string, d *door.Listener) {
+	l := newListener(d)
+	c.listeners[key] = l
+	c.opened = append(c.opened, l)
+}
+
+// openLog opens the access log. A pipe that nobody reads is an error, instead of
+// a wait that nobody can end.
 func openLog(path string) (io.Writer, *os.File, error) {
 	switch path {
 	case "off", "":
@@ -104,7 +124,7 @@ func openLog(path string) (io.Writer, *os.File, error) {
 	case "-":
 		return os.Stdout, nil, nil
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o640)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open access log: %w", err)
 	}
@@ -118,7 +138,6 @@ func (s *Server) commit(c *change) {
 		_ = s.o.Level.UnmarshalText([]byte(conf.Log.Level)) // it was checked
 	}
 	s.switchLog(c, conf.Log.Access.Format)
-	s.current.Store(c.snapshot)
 	for i, keys := range listenKeys(conf) {
 		e := c.snapshot.entries[i]
 		e.front.live.Store(e)
@@ -129,6 +148,7 @@ func (s *Server) commit(c *change) {
 			c.listeners[key].front.Store(e.front)
 		}
 	}
+	s.current.Store(c.snapshot)
 	vanished := s.listeners
 	s.listeners = c.listeners
 	if s.running {
@@ -136,15 +156,8 @@ func (s *Server) commit(c *change) {
 			s.begin(l)
 		}
 	}
-	lost := map[*front][]*listener{}
-	for key, l := range vanished {
-		if s.listeners[key] != l {
-			l.CallLast()
-			lost[l.front.Load()] = append(lost[l.front.Load()], l)
-		}
-	}
 	s.changeAdmin(c)
-	s.leave(old, lost)
+	s.leave(old, vanished)
 }
 
 // switchLog has lines written to where the configuration says. What was written
@@ -161,18 +174,22 @@ func (s *Server) switchLog(c *change, format string) {
 	s.out = c.out
 }
 
-// leave lets go of what the old configuration had and the new one has not, and
-// of the listeners that fronts have lost.
-func (s *Server) leave(old *Snapshot, lost map[*front][]*listener) {
+// leave lets go of what the old configuration had and the new one has not.
+func (s *Server) leave(old *Snapshot, vanished map[string]*listener) {
+	s.closing = nil
+	for key, l := range vanished {
+		if s.listeners[key] != l {
+			l.CallLast()
+			s.retire(l, nil)
+		}
+	}
 	if old == nil {
 		return
 	}
 	now := s.current.Load()
 	for _, e := range old.entries {
 		if !now.has(e.front) {
-			s.retired[e.front] = struct{}{}
-			s.background.Add(1)
-			go s.retire(e.front, lost[e.front])
+			s.retire(nil, e.front)
 		}
 	}
 	for key, t := range old.transits {
@@ -180,17 +197,4 @@ func (s *Server) leave(old *Snapshot, lost map[*front][]*listener) {
 			t.pool.Close()
 		}
 	}
-}
-
-// retire is the goroutine of a front that the configuration has no more: it
-// lasts until its last client has gone.
-func (s *Server) retire(f *front, lost []*listener) {
-	defer s.background.Done()
-	for _, l := range lost {
-		<-l.done
-	}
-	_ = f.drain(context.Background())
-	s.reloading.Lock()
-	delete(s.retired, f)
-	s.reloading.Unlock()
 }

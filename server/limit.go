@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -14,17 +15,27 @@ import (
 // descriptors is when open files become scarce. Go raises the soft limit to the
 // hard one at the start.
 type descriptors struct {
-	scarce int // from here on idle connections are given up
-	last   int // from here on clients are turned away; the rest is for serving those that are in
+	scarce int          // from here on idle connections are given up
+	last   int          // from here on clients are turned away; the rest is for serving those that are in
+	most   int          // from here on without a word
+	eased  atomic.Int64 // when connections were last given up, in ns since 1970
 }
 
-func newDescriptors() descriptors {
+// fewest is how many files must be allowed to be open.
+const fewest = 64
+
+func (d *descriptors) read() error {
 	var r syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) != nil || r.Cur > 1<<30 {
 		r.Cur = 1 << 30
 	}
 	limit := int(r.Cur)
-	return descriptors{scarce: limit - max(limit/8, 32), last: limit - max(limit/16, 16)}
+	if limit < fewest {
+		return fmt.Errorf("only %d files may be open at a time: raise the limit (ulimit -n, LimitNOFILE=) to 1024 or more", limit)
+	}
+	reserve := max(limit/16, 16)
+	d.scarce, d.last, d.most = limit-2*reserve, limit-reserve, limit-reserve+reserve/4
+	return nil
 }
 
 // descriptor is the number of a connection's descriptor. The kernel gives the
@@ -39,10 +50,11 @@ func descriptor(nc *net.TCPConn) (n int) {
 // admit has a connection served, or turns it away.
 func (s *Server) admit(l *listener, nc *net.TCPConn) {
 	f := l.front.Load()
-	if n := descriptor(nc); n >= s.descriptors.scarce {
-		s.relieve(f)
+	n := descriptor(nc)
+	if n >= s.descriptors.scarce {
+		s.relieve()
 		if n >= s.descriptors.last {
-			s.turnAway(f, nc, metrics.Descriptors)
+			s.turnAway(f, nc, metrics.Descriptors, n < s.descriptors.most)
 			return
 		}
 	}
@@ -51,23 +63,33 @@ func (s *Server) admit(l *listener, nc *net.TCPConn) {
 		_ = nc.Close()
 		return
 	}
-	if why, ok := f.admit(client.AddrPort().Addr()); !ok {
-		s.turnAway(f, nc, why)
+	if why, ok := f.countIn(client.AddrPort().Addr()); !ok {
+		s.turnAway(f, nc, why, n < s.descriptors.scarce)
 		return
 	}
-	f.metrics.Opened()
-	s.staff.employ(arrival{f, nc})
+	l.expect()
+	s.staff.employ(arrival{l, f, nc})
 }
 
-// sparing is how many idle connections of each kind are given up when
-// descriptors are scarce.
-const sparing = 16
+// Bounds of what relieve does, and how often.
+const (
+	easeEvery = 10 * time.Millisecond
+	easeIdle  = 16  // idle connections to the far side that it gives up, of each way out
+	easeLook  = 256 // clients of each listener that it looks at
+)
 
 // relieve gives up connections that nobody uses.
-func (s *Server) relieve(f *front) {
-	f.shed(sparing)
-	for _, t := range s.current.Load().transits {
-		t.pool.GiveUp(sparing)
+func (s *Server) relieve() {
+	last, now := s.descriptors.eased.Load(), time.Now().UnixNano()
+	if now-last < int64(easeEvery) || !s.descriptors.eased.CompareAndSwap(last, now) {
+		return
+	}
+	snapshot := s.current.Load()
+	for _, l := range snapshot.listeners {
+		l.shed(easeLook)
+	}
+	for _, t := range snapshot.transits {
+		t.pool.GiveUp(easeIdle)
 	}
 }
 
@@ -82,13 +104,15 @@ var away = [...]*fault.Error{
 // are not told.
 const maxAway = 256
 
-func (s *Server) turnAway(f *front, nc *net.TCPConn, why metrics.Reason) {
+func (s *Server) turnAway(f *front, nc *net.TCPConn, why metrics.Reason, tell bool) {
 	f.metrics.Refused(why)
 	if n := f.refusals.count(); n > 0 {
 		s.log.Warn("clients are turned away", "addr", nc.LocalAddr().String(), "reason", away[why].Say(), "count", n)
 	}
-	if s.staff.away.Add(1) > maxAway {
-		s.staff.away.Add(-1)
+	if !tell || s.staff.away.Add(1) > maxAway {
+		if tell {
+			s.staff.away.Add(-1)
+		}
 		_ = nc.Close()
 		return
 	}
@@ -99,20 +123,4 @@ func (s *Server) turnAway(f *front, nc *net.TCPConn, why metrics.Reason) {
 func (s *Server) sayNo(nc *net.TCPConn, why *fault.Error) {
 	defer s.staff.away.Add(-1)
 	exchange.TurnAway(nc, why)
-}
-
-// refusals are counted, and told once a minute.
-type refusals struct {
-	n    atomic.Int64
-	told atomic.Int64 // when, in ns since 1970
-}
-
-// count counts one; when it is time to tell, it returns how many there were.
-func (r *refusals) count() int64 {
-	r.n.Add(1)
-	told, now := r.told.Load(), time.Now().UnixNano()
-	if now-told < int64(time.Minute) || !r.told.CompareAndSwap(told, now) {
-		return 0
-	}
-	return r.n.Swap(0)
 }

@@ -141,9 +141,9 @@ func TestAdminTellsHealthAndMetrics(t *testing.T) {
 	poll(t, "the metrics count", func() bool {
 		_, body := fetch(t, url+"/metrics", "")
 		for _, line := range []string{
-			`viaduct_requests_total{code="2xx",listener="forward[0]"} 1`,
-			`viaduct_tunnels{listener="forward[0]"} 1`,
-			`viaduct_client_connections{listener="forward[0]"} 2`,
+			`viaduct_requests_total{code="2xx",listener="127.0.0.1:0"} 1`,
+			`viaduct_tunnels{listener="127.0.0.1:0"} 1`,
+			`viaduct_client_connections{listener="127.0.0.1:0"} 2`,
 			`viaduct_dns_queries_total`, `viaduct_access_log_lines_dropped_total`,
 		} {
 			if !strings.Contains(body, line) {

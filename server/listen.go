@@ -5,19 +5,85 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"viaduct/config"
 	"viaduct/door"
+	"viaduct/forward"
 )
 
-// listener is a door, and the front behind it.
+// listener is a door, the front behind it, and the clients that came in.
 type listener struct {
 	*door.Listener
-	front atomic.Pointer[front]
-	done  chan struct{} // closed when nobody accepts any more
+	front    atomic.Pointer[front]
+	current  func() *forward.Proxy // l.proxy, made once
+	draining atomic.Bool
+	accepted chan struct{} // closed when nobody accepts any more
+	failures refusals      // of accepting
+
+	clients sync.Mutex                    // guards what follows
+	all     map[*forward.Client]time.Time // without a tunnel; since when
+	serving int                           // the same, those among them that have only just come
+}
+
+func newListener(d *door.Listener) *listener {
+	l := &listener{Listener: d, accepted: make(chan struct{}), all: map[*forward.Client]time.Time{}}
+	l.current = l.proxy
+	return l
+}
+
+// proxy is the proxy of the moment.
+func (l *listener) proxy() *forward.Proxy { return l.front.Load().live.Load().proxy }
+
+// expect says that a client will be served.
+func (l *listener) expect() {
+	l.clients.Lock()
+	l.serving++
+	l.clients.Unlock()
+}
+
+// serve answers one client, who was expected and counted in at f. What the
+// goroutine needed for the one before, it may use again.
+func (l *listener) serve(nc net.Conn, f *front, old *forward.Client) *forward.Client {
+	c := forward.Accept(nc, forward.Home{Current: l.current, Draining: &l.draining, Ended: f.release}, old)
+	l.clients.Lock()
+	l.all[c] = time.Now()
+	l.clients.Unlock()
+	c.Serve()
+	l.clients.Lock()
+	delete(l.all, c)
+	l.serving--
+	l.clients.Unlock()
+	return c
+}
+
+// each does something to every client that has no tunnel, and tells how many
+// there are, those among them that have only just come.
+func (l *listener) each(do func(c *forward.Client, since time.Time)) int {
+	l.clients.Lock()
+	defer l.clients.Unlock()
+	for c, since := range l.all {
+		do(c, since)
+	}
+	return l.serving
+}
+
+// shed looks at up to n clients, and closes those that wait for their next
+// request and have been here for a moment.
+func (l *listener) shed(n int) {
+	l.clients.Lock()
+	defer l.clients.Unlock()
+	for c, since := range l.all {
+		if n--; n < 0 {
+			return
+		}
+		if time.Since(since) > time.Second {
+			c.Discard()
+		}
+	}
 }
 
 // listenKeys are the keys of the listeners of each entry: their addresses, and a
@@ -42,9 +108,8 @@ func listenKeys(conf *config.Config) [][]string {
 	return keys
 }
 
-// listen takes a socket that systemd has opened, or opens one, if need be beside
-// those that the change will close.
-func (s *Server) listen(c *change, key string) (*door.Listener, error) {
+// listen takes a socket that systemd has opened, or opens one.
+func (s *Server) listen(key string) (*door.Listener, error) {
 	addr, _, _ := strings.Cut(key, "#")
 	if l, err := door.Claim(&s.inherited, addr); l != nil || err != nil {
 		return l, err
@@ -53,6 +118,16 @@ func (s *Server) listen(c *change, key string) (*door.Listener, error) {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return l, err
 	}
+	for _, old := range s.closing { // one of ours may be about to close there
+		<-old.accepted
+	}
+	return door.Open(addr)
+}
+
+// listenBeside opens a socket whose address overlaps with those of listeners
+// that the change will close.
+func (s *Server) listenBeside(c *change, key string, inUse error) (*door.Listener, error) {
+	addr, _, _ := strings.Cut(key, "#")
 	_, port, _ := net.SplitHostPort(addr)
 	var going []*door.Listener
 	for key, l := range s.listeners {
@@ -61,7 +136,7 @@ func (s *Server) listen(c *change, key string) (*door.Listener, error) {
 		}
 	}
 	if len(going) == 0 {
-		return nil, err
+		return nil, inUse
 	}
 	return door.OpenBeside(addr, going)
 }
@@ -75,7 +150,7 @@ const (
 
 // accept is the goroutine of a listener.
 func (s *Server) accept(l *listener) {
-	defer close(l.done)
+	defer close(l.accepted)
 	pause := firstPause
 	for {
 		nc, err := l.Accept()
@@ -87,10 +162,10 @@ func (s *Server) accept(l *listener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if pause == firstPause {
-			s.log.Error("accept fails", "addr", l.Addr().String(), "error", err)
+		if n := l.failures.count(); n > 0 {
+			s.log.Error("accept fails", "addr", l.Addr().String(), "error", err, "count", n)
 		}
-		s.relieve(l.front.Load())
+		s.relieve()
 		<-time.After(pause)
 		pause = min(2*pause, lastPause)
 	}

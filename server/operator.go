@@ -47,7 +47,7 @@ func (s *Server) openAdmin(c *change, conf *config.Admin) error {
 		c.admin = s.admin
 		return nil
 	}
-	socket, err := s.listen(c, conf.Listen)
+	socket, err := s.listen(conf.Listen)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,14 @@ func readToken(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	b, err := os.ReadFile(path)
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no ordinary file", path) // another kind may never end
+	}
+	var b []byte
+	if err == nil {
+		b, err = os.ReadFile(path)
+	}
 	if err != nil {
 		return "", fmt.Errorf("admin token: %w", err)
 	}

@@ -15,16 +15,20 @@ import (
 func (s *Server) Run(ctx, hurry context.Context) error {
 	logged, stopLog := s.runLog()
 	defer s.endLog(logged, stopLog)
-	s.open()
+	again := s.open()
 	s.background.Add(2)
 	go s.watch(ctx)
 	go s.watchdog(ctx)
+	if again {
+		_ = s.Reload() // it has told
+	}
 	s.ready.Store(true)
 	s.tellSystemd(readyState)
 	<-ctx.Done()
 	s.ready.Store(false)
+	retired := s.last()
 	s.tellSystemd(stoppingState)
-	err := s.drain(hurry, s.last())
+	err := s.drain(hurry, retired)
 	s.background.Wait()
 	close(s.staff.stopped)
 	for _, t := range s.current.Load().transits {
@@ -37,18 +41,17 @@ func (s *Server) Run(ctx, hurry context.Context) error {
 	return err
 }
 
-// open begins to accept, and to answer on the admin address.
-func (s *Server) open() {
-	s.reloading.Lock()
-	defer s.reloading.Unlock()
+// open begins to accept, and to answer on the admin address. It tells whether a
+// reload has been asked for meanwhile.
+func (s *Server) open() (again bool) {
+	s.state.Lock()
+	defer s.state.Unlock()
 	s.running = true
 	for _, key := range slices.Sorted(maps.Keys(s.listeners)) {
 		s.begin(s.listeners[key])
 	}
 	s.admin.start(s.log)
-	if s.asked {
-		_ = s.reloadTold() // it has told
-	}
+	return s.asked
 }
 
 // begin has a listener accept.
@@ -57,69 +60,35 @@ func (s *Server) begin(l *listener) {
 	go s.accept(l)
 }
 
-// last ends the time of changes, and returns the fronts that are left to be
-// ended, with their listeners.
-func (s *Server) last() map[*front][]*listener {
-	s.reloading.Lock()
-	defer s.reloading.Unlock()
+// last ends the time of changes, and returns what is still going because of
+// former ones.
+func (s *Server) last() []*retiree {
+	s.state.Lock()
+	defer s.state.Unlock()
 	s.running = false
-	fronts := map[*front][]*listener{}
-	for f := range s.retired {
-		fronts[f] = nil
-	}
-	for _, l := range s.listeners {
-		f := l.front.Load()
-		fronts[f] = append(fronts[f], l)
-	}
-	return fronts
+	return slices.Collect(maps.Keys(s.retired))
 }
 
-// drain ends the fronts, each within its own time.
-func (s *Server) drain(hurry context.Context, fronts map[*front][]*listener) error {
-	errs := make(chan error, len(fronts))
-	for f, listeners := range fronts {
-		go s.endFront(hurry, f, listeners, errs)
+// drain ends the entries and what is still going, each within its own time.
+func (s *Server) drain(hurry context.Context, retired []*retiree) error {
+	snapshot := s.current.Load()
+	listeners := map[*front][]*listener{}
+	for _, l := range snapshot.listeners {
+		listeners[l.front.Load()] = append(listeners[l.front.Load()], l)
+	}
+	parts := len(snapshot.entries) + len(retired)
+	errs := make(chan error, parts)
+	for _, e := range snapshot.entries {
+		go s.endEntry(hurry, e, listeners[e.front], errs)
+	}
+	for _, r := range retired {
+		go r.end(hurry, errs)
 	}
 	var err error
-	for range fronts {
+	for range parts {
 		err = errors.Join(err, <-errs)
 	}
 	return err
-}
-
-// endFront closes the listeners of a front, and lets what is under way end
-// within the drain timeout.
-func (s *Server) endFront(hurry context.Context, f *front, listeners []*listener, ended chan<- error) {
-	conf := f.live.Load().conf
-	if len(listeners) > 0 {
-		s.linger(hurry, conf.DrainGrace)
-	}
-	for _, l := range listeners {
-		l.CallLast()
-	}
-	for _, l := range listeners {
-		<-l.done
-	}
-	ctx, cancel := context.WithTimeout(hurry, conf.DrainTimeout)
-	defer cancel()
-	s.log.Info("draining", "clients", f.count(), "tunnels", f.tunnels.Len())
-	err := f.drain(ctx)
-	if err != nil {
-		s.log.Warn("exchanges or tunnels were cut at the drain deadline")
-	}
-	ended <- err
-}
-
-// linger goes on accepting for the drain grace, while balancers in front learn
-// that this instance is going.
-func (s *Server) linger(hurry context.Context, grace time.Duration) {
-	if grace <= 0 {
-		return
-	}
-	s.log.Info("drain grace", "duration", grace)
-	ctx, cancel := context.WithTimeout(hurry, grace)
-	defer cancel()
-	<-ctx.Done()
 }
 
 // runLog starts the access log. The channel closes when it has written all.

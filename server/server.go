@@ -40,14 +40,18 @@ type Server struct {
 	ready       atomic.Bool
 	background  sync.WaitGroup // goroutines that Run waits for
 
-	reloading sync.Mutex // guards what follows
+	changing sync.Mutex // one change at a time; guards inherited and closing
+
+	inherited []*door.Listener // sockets of systemd that no listener has taken
+	closing   []*listener      // that have been called last
+
+	state     sync.Mutex // guards what follows, against the end of Run
 	running   bool
 	asked     bool // a reload was asked for before it ran
 	listeners map[string]*listener
-	inherited []*door.Listener    // sockets of systemd that no listener has taken
-	retired   map[*front]struct{} // of former configurations, with clients still
-	admin     *adminDoor          // nil without one
-	out       *os.File            // of the access log, when it is a file
+	retired   map[*retiree]struct{}
+	admin     *adminDoor // nil without one
+	out       *os.File   // of the access log, when it is a file
 }
 
 // ErrCut says that a drain ended before everything that was under way.
@@ -62,8 +66,10 @@ var errNotRunning = errors.New("not running")
 func New(o Options) (*Server, error) {
 	s := &Server{
 		o: o, log: o.Log, access: accesslog.New(nil, accesslog.JSON), metrics: metrics.New(o.Version),
-		staff: newStaff(), descriptors: newDescriptors(),
-		listeners: map[string]*listener{}, retired: map[*front]struct{}{},
+		staff: newStaff(), listeners: map[string]*listener{}, retired: map[*retiree]struct{}{},
+	}
+	if err := s.descriptors.read(); err != nil {
+		return nil, err
 	}
 	conf, err := o.Load()
 	if err != nil {
@@ -92,26 +98,52 @@ func New(o Options) (*Server, error) {
 // under way go on. The access log is opened anew. Before Run it is put off until
 // then.
 func (s *Server) Reload() error {
-	s.reloading.Lock()
-	defer s.reloading.Unlock()
-	if !s.running {
-		s.asked = true
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if !s.mayChange() {
 		return errNotRunning
 	}
-	return s.reloadTold()
-}
-
-func (s *Server) reloadTold() error {
 	s.tellSystemd(reloadingState())
 	err := s.reload()
-	s.tellSystemd(readyState)
 	s.metrics.Reloaded(err == nil)
 	if err != nil {
 		s.tell(err)
+	} else {
+		now := s.current.Load()
+		s.log.Info("configuration is taken", "entries", len(now.entries), "listeners", len(now.listeners))
+	}
+	if s.mayChange() {
+		s.tellSystemd(readyState)
+	}
+	return err
+}
+
+// mayChange tells whether Run has begun and has not ended.
+func (s *Server) mayChange() bool {
+	s.state.Lock()
+	defer s.state.Unlock()
+	s.asked = !s.running
+	return s.running
+}
+
+// reload holds no lock that the end of Run needs while it reads and opens files:
+// those may hang.
+func (s *Server) reload() error {
+	conf, err := s.o.Load()
+	if err != nil {
 		return err
 	}
-	conf := s.current.Load()
-	s.log.Info("configuration is taken", "fronts", len(conf.entries), "listeners", len(s.listeners))
+	next, err := s.prepare(conf)
+	if err != nil {
+		return err
+	}
+	s.state.Lock()
+	defer s.state.Unlock()
+	if !s.running {
+		next.undo()
+		return errNotRunning
+	}
+	s.commit(next)
 	return nil
 }
 
@@ -126,19 +158,6 @@ func (s *Server) tell(err error) {
 	for _, p := range problems {
 		s.log.Error(message, "error", p.String())
 	}
-}
-
-func (s *Server) reload() error {
-	conf, err := s.o.Load()
-	if err != nil {
-		return err
-	}
-	next, err := s.prepare(conf)
-	if err != nil {
-		return err
-	}
-	s.commit(next)
-	return nil
 }
 
 // closeInherited closes sockets of systemd that were not asked for.

@@ -18,8 +18,9 @@ type staff struct {
 
 // arrival is a connection that has come in.
 type arrival struct {
-	front *front
-	nc    net.Conn
+	listener *listener
+	front    *front // that has counted it
+	nc       net.Conn
 }
 
 func newStaff() *staff {
@@ -41,7 +42,7 @@ const maxSpare = 64
 func (s *staff) work(a arrival) {
 	var c *forward.Client
 	for {
-		c = a.front.serve(a.nc, c)
+		c = a.listener.serve(a.nc, a.front, c)
 		a = arrival{}
 		if s.spare.Add(1) > maxSpare {
 			s.spare.Add(-1)

@@ -34,7 +34,7 @@ func (s *Server) watchdog(ctx context.Context) {
 	if err != nil || every <= 0 {
 		return
 	}
-	tick := time.NewTicker(every / 3)
+	tick := time.NewTicker(max(every/3, time.Millisecond*10))
 	defer tick.Stop()
 	for {
 		select {
@@ -42,8 +42,8 @@ func (s *Server) watchdog(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if s.reloading.TryLock() {
-			s.reloading.Unlock()
+		if s.state.TryLock() {
+			s.state.Unlock()
 			s.tellSystemd(daemon.SdNotifyWatchdog)
 		}
 	}

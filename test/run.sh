@@ -2,7 +2,8 @@
 # Sets up what the tests need, and passes them all. From any folder:
 #
 #   ./test/run.sh              everything, as CI does
-#   ./test/run.sh lint test    these stages, of: format vet lint test race fuzz bench
+#   ./test/run.sh lint test    these stages, of: format vet lint test race
+#                              clients egress fuzz bench
 #
 # VIADUCT_FUZZTIME=10m fuzzes every target for that long instead of 5s.
 set -uo pipefail
@@ -17,14 +18,37 @@ passed=0 failed=0 skipped=0 broken=()
 
 # setup installs what is missing. With all of it there it says nothing.
 setup() {
-	local missing=()
+	local missing=() tool package
 	command -v go >/dev/null || {
 		echo "go is missing: install Go 1.26 (https://go.dev/doc/install)" >&2
 		return 1
 	}
-	command -v curl >/dev/null || missing+=(curl)
-	command -v wget >/dev/null || missing+=(wget)
 	command -v "$(go env CC)" >/dev/null || missing+=(gcc libc6-dev) # the race detector is C
+	while read -r tool package; do
+		command -v "$tool" >/dev/null || missing+=("$package")
+	done <<-'END'
+		curl curl
+		wget wget
+		git git
+		node nodejs
+		npm npm
+		javac openjdk-17-jdk-headless
+		chromium chromium
+		certutil libnss3-tools
+		openssl openssl
+		ssh openssh-client
+		/usr/lib/sftp-server openssh-sftp-server
+		dropbear dropbear-bin
+		nc.openbsd netcat-openbsd
+		corkscrew corkscrew
+		connect-proxy connect-proxy
+		/usr/bin/python3 python3
+		ip iproute2
+		mount mount
+		setpriv util-linux
+		dpkg-deb dpkg
+	END
+	/usr/bin/python3 -c 'import requests, httpx' 2>/dev/null || missing+=(python3-requests python3-httpx)
 	[[ ${#missing[@]} -eq 0 ]] && return 0
 
 	local root=()
@@ -103,6 +127,20 @@ stage_fuzz() {
 	return "$status"
 }
 
+# Real clients, and where connections leave from.
+stage_clients() { counted ./test/integration.sh; }
+stage_egress() { counted ./test/netns.sh; }
+
+# counted runs a script that prints a line a check, and counts them.
+counted() {
+	local log=$work/counted status
+	"$@" 2>&1 | tee "$log"
+	status=${PIPESTATUS[0]}
+	passed=$((passed + $(grep -c '^ok ' "$log")))
+	failed=$((failed + $(grep -c '^FAIL ' "$log")))
+	return "$status"
+}
+
 # The benchmark is a module of its own; here it only has to work.
 stage_bench() {
 	local status=0
@@ -134,11 +172,12 @@ run() {
 	echo "   $((SECONDS - begun)) s"
 }
 
+all=(format vet lint test race clients egress fuzz bench)
 stages=("$@")
-[[ $# -gt 0 ]] || stages=(format vet lint test race fuzz bench)
+[[ $# -gt 0 ]] || stages=("${all[@]}")
 for s in "${stages[@]}"; do
 	declare -F "stage_$s" >/dev/null || {
-		echo "no stage $s: format vet lint test race fuzz bench" >&2
+		echo "no stage $s: ${all[*]}" >&2
 		exit 1
 	}
 done

@@ -36,7 +36,7 @@ var socket = net.Dialer{KeepAlive: -1}
 // wraps ErrNoPort when another source may do better.
 func (d *Dialer) Connect(ctx context.Context, to Destination, from *Source) (*net.TCPConn, error) {
 	if to.Addr.IsValid() {
-		a := netip.AddrPortFrom(to.Addr, to.Port)
+		a := netip.AddrPortFrom(to.Addr.Unmap(), to.Port)
 		if err := d.check(a, from); err != nil {
 			return nil, err
 		}

@@ -2,7 +2,7 @@ package upstream
 
 import (
 	"errors"
-	"hash/fnv"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -56,6 +56,7 @@ func ParseEgressBy(s string) (EgressBy, error) {
 // the choice to the system. Its methods are safe for concurrent use.
 type Egress struct {
 	sources []*Source
+	hashes  []uint64 // of the sources
 	by      EgressBy
 	next    atomic.Uint32
 }
@@ -83,7 +84,9 @@ func NewEgress(addrs []netip.Addr, by EgressBy) *Egress {
 		if len(v6) > 0 {
 			s.V6 = v6[i%len(v6)]
 		}
+		v4, v6 := s.V4.As16(), s.V6.As16()
 		e.sources = append(e.sources, s)
+		e.hashes = append(e.hashes, hash(append(v4[:], v6[:]...)))
 	}
 	return e
 }
@@ -110,23 +113,25 @@ func (e *Egress) Choose(client netip.Addr, host string) *Source {
 // source is added or removed, no key moves that needn't (Thaler and
 // Ravishankar, A Name-Based Mapping Scheme for Rendezvous, 1996).
 func (e *Egress) rendezvous(key []byte) *Source {
-	var best *Source
-	var most uint64
-	for _, s := range e.sources {
-		h := fnv.New64a()
-		v4, v6 := s.V4.As16(), s.V6.As16()
-		_, _ = h.Write(v4[:])
-		_, _ = h.Write(v6[:])
-		_, _ = h.Write(key)
-		if w := mix(h.Sum64()); best == nil || w > most {
-			best, most = s, w
+	k, best, most := hash(key), 0, uint64(0)
+	for i, h := range e.hashes {
+		if w := mix(k ^ h); w >= most {
+			best, most = i, w
 		}
 	}
-	return best
+	return e.sources[best]
 }
 
-// mix spreads what FNV leaves alike in keys that differ in their last byte (the
-// finalizer of SplitMix64).
+// hash is FNV-1a, mixed.
+func hash(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return mix(h)
+}
+
+// mix spreads what is alike (the finalizer of SplitMix64).
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
@@ -162,10 +167,14 @@ func (e *Egress) Usable() error {
 				continue
 			}
 			l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
-			if err != nil {
+			switch {
+			case err == nil:
+				_ = l.Close()
+			case errors.Is(err, syscall.EADDRNOTAVAIL):
+				return fmt.Errorf("%s is not an address of this machine: %w", a, err)
+			case !errors.Is(err, syscall.EADDRINUSE): // all its ports are taken, which will pass
 				return err
 			}
-			_ = l.Close()
 		}
 	}
 	return nil

@@ -1,0 +1,73 @@
+// Node's clients: client.mjs NAME PROXY SITE, NAME one of core, undici,
+// undici7, https-proxy-agent. The authority comes by NODE_EXTRA_CA_CERTS.
+
+import http from "node:http";
+import https from "node:https";
+import tls from "node:tls";
+import { Readable } from "node:stream";
+import { createRequire } from "node:module";
+
+const [name, proxy, site] = process.argv.slice(2);
+const load = createRequire(`${process.env.NODE_HOME}/`); // where the packages are installed
+const large = Buffer.alloc(8 << 20, "viaduct ");
+
+// A body whose length is not known in advance.
+function* pieces() {
+  for (let at = 0; at < large.length; at += 1 << 16) yield large.subarray(at, at + (1 << 16));
+}
+
+// ask sends a request of node:http or node:https.
+function ask(url, options, body) {
+  const { request } = url.startsWith("https:") ? https : http;
+  return new Promise((resolve, reject) => {
+    const r = request(url, { ...options, method: body ? "POST" : "GET" }, (answer) => {
+      let text = "";
+      answer.setEncoding("utf8").on("data", (s) => (text += s));
+      answer.on("end", () => resolve(`${answer.statusCode} ${text.trim()}`));
+    });
+    r.on("error", reject);
+    body ? Readable.from(body).pipe(r) : r.end();
+  });
+}
+
+// tunnel asks the proxy for a connection, as programs do that know no agent.
+function tunnel(port) {
+  return new Promise((resolve, reject) => {
+    const { hostname, port: at } = new URL(proxy);
+    const r = http.request({ host: hostname, port: at, method: "CONNECT", path: `${site}:${port}` });
+    r.on("connect", (answer, socket) => (answer.statusCode === 200 ? resolve(socket) : reject(answer.statusCode)));
+    r.on("error", reject).end();
+  });
+}
+
+const clients = {
+  async core(url, body) {
+    if (url.startsWith("http:")) {
+      const { hostname, port } = new URL(proxy);
+      return ask(url, { hostname, port, path: url, headers: { Host: site } }, body);
+    }
+    const socket = await tunnel(443);
+    const secure = tls.connect({ socket, servername: site });
+    return ask(url, { createConnection: () => secure, headers: { Host: site } }, body);
+  },
+  "https-proxy-agent"(url, body) {
+    const { HttpsProxyAgent } = load("https-proxy-agent");
+    return ask(url, { agent: new HttpsProxyAgent(proxy) }, body);
+  },
+  undici: (url, body) => withUndici(load("undici"), url, body),
+  undici7: (url, body) => withUndici(load("undici7"), url, body),
+};
+
+let dispatcher;
+async function withUndici({ fetch, ProxyAgent }, url, body) {
+  dispatcher ??= new ProxyAgent(proxy);
+  const more = body ? { method: "POST", body: Readable.from(body), duplex: "half" } : {};
+  const answer = await fetch(url, { dispatcher, ...more });
+  return `${answer.status} ${(await answer.text()).trim()}`;
+}
+
+for (const scheme of ["http", "https"]) {
+  console.log(await clients[name](`${scheme}://${site}/hello`));
+  console.log(await clients[name](`${scheme}://${site}/sum`, pieces()));
+}
+await dispatcher?.close();
