@@ -29,6 +29,7 @@ type Entry struct {
 	Status   int            // sent to the client; 0 when none was
 	Fault    string         // RFC 9209 token, or ""
 	Rule     string         // that decided, or ""
+	Cause    string         // of the fault, in the operator's words, or ""
 	Received int64          // body or tunnel bytes from the client
 	Sent     int64          // body or tunnel bytes to the client, heads not among them
 	Dial     time.Duration  // name lookup and connecting; 0 when an idle connection was used

@@ -123,6 +123,7 @@ func entry() *accesslog.Entry {
 		Status:   502,
 		Fault:    "connection_terminated",
 		Rule:     "deny#2",
+		Cause:    "read: connection reset",
 		Received: 17,
 		Sent:     1 << 40,
 		Dial:     234_567 * time.Nanosecond,

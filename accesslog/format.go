@@ -35,6 +35,7 @@ const (
 	mostTarget = 2 << 10 // and of a referer
 	mostAgent  = 512
 	mostName   = 128 // of a method or a user
+	mostCause  = 512 // what a server said may be part of it
 )
 
 func (e *Entry) append(b []byte, f Format) []byte {

@@ -24,7 +24,7 @@ func FuzzEntry(f *testing.F) {
 		client := netip.MustParseAddr("fe80::1").WithZone(rule)
 		e := &accesslog.Entry{
 			Time: time.Unix(1e9, nanos%1e15), Mode: "forward", Client: netip.AddrPortFrom(client, 1), User: user,
-			Method: method, Target: target, Minor: small, Tries: int(small % 2), Status: status, Fault: rule, Rule: rule,
+			Method: method, Target: target, Minor: small, Tries: int(small % 2), Status: status, Fault: rule, Rule: rule, Cause: user,
 			Received: received, Sent: sent, First: time.Duration(nanos), Total: time.Duration(received),
 			Ended: accesslog.End(small), Referer: referer, Agent: agent,
 		}
@@ -42,7 +42,7 @@ func checkJSON(t *testing.T, e *accesslog.Entry) string {
 	if got := latin1(t, v["method"]); got != most(string(e.Method), 128) {
 		t.Errorf("method %q of %q", got, e.Method)
 	}
-	for key, want := range map[string]string{"user": most(e.User, 128), "rule": e.Rule, "fault": e.Fault, "ended_by": e.Ended.String()} {
+	for key, want := range map[string]string{"user": most(e.User, 128), "error": most(e.Cause, 512), "rule": e.Rule, "fault": e.Fault, "ended_by": e.Ended.String()} {
 		got, there := v[key]
 		if there != (want != "") || there && latin1(t, got) != want {
 			t.Errorf("%s %q, want %q", key, got, want)

@@ -64,6 +64,7 @@ func (e *Entry) appendOutcome(b []byte) []byte {
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(e.Status), 10)
 	b = appendText(b, `,"fault":"`, e.Fault)
+	b = appendText(b, `,"error":"`, e.Cause[:min(len(e.Cause), mostCause)])
 	b = appendText(b, `,"rule":"`, e.Rule)
 	b = append(b, `,"bytes_received":`...)
 	b = strconv.AppendInt(b, e.Received, 10)

@@ -61,7 +61,7 @@ func latin1(t testing.TB, v any) string {
 func TestLineHasAllThatIsKnown(t *testing.T) {
 	const want = `{"time":"2026-11-23T12:04:05.006Z","mode":"forward","client":"192.0.2.7:40000","user":"joe","method":"GET",` +
 		`"target":"http://example.com/a/b","egress":"2001:db8::2","endpoint":"[2001:db8::1]:80","tries":2,"status":502,` +
-		`"fault":"connection_terminated","rule":"deny#2","bytes_received":17,"bytes_sent":1099511627776,` +
+		`"fault":"connection_terminated","error":"read: connection reset","rule":"deny#2","bytes_received":17,"bytes_sent":1099511627776,` +
 		`"dial_s":0.000234,"first_byte_s":0.001234,"total_s":62.000005,"ended_by":"server"}` + "\n"
 	if got := lineOf(t, entry(), accesslog.JSON); got != want {
 		t.Errorf("got  %swant %s", got, want)

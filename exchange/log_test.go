@@ -66,6 +66,9 @@ func TestLogOfExchanges(t *testing.T) {
 			if want := fmt.Sprint(c.status, c.target, c.received, c.sent, c.tries, c.endpoint, c.fault); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
+			if why, _ := l["error"].(string); strings.Contains(why, "connection refused") != (c.fault == "connection_refused") {
+				t.Errorf("error %q", why)
+			}
 			if strings.Contains(fmt.Sprint(l), "secret") || l["client"] != e.LocalAddr().String() || l["mode"] != "test" {
 				t.Errorf("%v", l)
 			}

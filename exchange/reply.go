@@ -60,6 +60,9 @@ func (s *Session) refuse(err *fault.Error, rule string) {
 		r.body = []byte(say + "\n")
 	}
 	s.entry.Rule = rule
+	if err.Err != nil && s.o.Log != nil {
+		s.entry.Cause = err.Err.Error()
+	}
 	if err.Kind == fault.RequestError {
 		s.entry.Target = harmless(s.entry.Target)
 	}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 
@@ -142,7 +141,7 @@ func (b *builder) resolver(servers []string) (*resolve.Resolver, error) {
 func (b *builder) proxy(e *entry, t *transit) *forward.Proxy {
 	c, f := e.conf, e.front
 	anonymity, _ := hop.ParseAnonymity(c.Anonymity) // it was checked
-	guard := acl.NewGuard(acl.GuardOptions{AllowPrivate: c.AllowPrivate, Own: b.own, LocalAddrs: localAddrs})
+	guard := acl.NewGuard(acl.GuardOptions{AllowPrivate: c.AllowPrivate, Own: b.own, LocalAddrs: upstream.LocalAddrs})
 	return forward.New(forward.Options{
 		Exchange: &exchange.Options{
 			Mode: "forward", Anonymity: anonymity, MaxHeader: int(c.MaxHeader),
@@ -166,21 +165,4 @@ func (b *builder) noPorts(local netip.Addr) {
 		return
 	}
 	b.metrics.PortsExhausted(local.String())
-}
-
-// localAddrs lists the addresses of this machine.
-func localAddrs() ([]netip.Addr, error) {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, err
-	}
-	list := make([]netip.Addr, 0, len(addrs))
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok {
-			if ip, ok := netip.AddrFromSlice(n.IP); ok {
-				list = append(list, ip.Unmap())
-			}
-		}
-	}
-	return list, nil
 }

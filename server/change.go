@@ -76,7 +76,7 @@ func (s *Server) openAll(c *change, conf *config.Config) (err error) {
 	if err := s.openAdmin(c, &conf.Admin); err != nil {
 		return err
 	}
-	if c.sink, c.out, err = openLog(conf.Log.Access.Path); err != nil {
+	if c.sink, c.out, err = accesslog.Open(conf.Log.Access.Path); err != nil {
 		return err
 	}
 	keys := slices.Concat(listenKeys(conf)...)
@@ -113,22 +113,6 @@ func (c *change) add(key string, d *door.Listener) {
 	l := newListener(d)
 	c.listeners[key] = l
 	c.opened = append(c.opened, l)
-}
-
-// openLog opens the access log. A pipe that nobody reads is an error, instead of
-// a wait that nobody can end.
-func openLog(path string) (io.Writer, *os.File, error) {
-	switch path {
-	case "off", "":
-		return nil, nil, nil
-	case "-":
-		return os.Stdout, nil, nil
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o640)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open access log: %w", err)
-	}
-	return f, f, nil
 }
 
 // commit changes over. It cannot fail.

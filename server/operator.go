@@ -3,11 +3,8 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,7 +33,7 @@ func (s *Server) openAdmin(c *change, conf *config.Admin) error {
 	if conf.Listen == "" {
 		return nil
 	}
-	token, err := readToken(conf.TokenFile)
+	token, err := admin.ReadToken(conf.TokenFile)
 	if err != nil {
 		return err
 	}
@@ -54,29 +51,6 @@ func (s *Server) openAdmin(c *change, conf *config.Admin) error {
 	c.admin, c.newAdmin = &adminDoor{at: conf.Listen, socket: socket}, true
 	c.admin.server = admin.Server(c.admin, s.log)
 	return nil
-}
-
-// readToken reads a file that holds nothing but a token.
-func readToken(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no ordinary file", path) // another kind may never end
-	}
-	var b []byte
-	if err == nil {
-		b, err = os.ReadFile(path)
-	}
-	if err != nil {
-		return "", fmt.Errorf("admin token: %w", err)
-	}
-	token := strings.TrimSpace(string(b))
-	if token == "" || strings.ContainsAny(token, " \t\r\n") {
-		return "", fmt.Errorf("admin token: %s must hold one word, the token", path)
-	}
-	return token, nil
 }
 
 var errNotReady = errors.New("draining, or not started yet")

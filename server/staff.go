@@ -43,7 +43,6 @@ func (s *staff) work(a arrival) {
 	var c *forward.Client
 	for {
 		c = a.listener.serve(a.nc, a.front, c)
-		a = arrival{}
 		if s.spare.Add(1) > maxSpare {
 			s.spare.Add(-1)
 			return
