@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -39,23 +40,15 @@ func (r *Resolver) newGroup(c conf) *group {
 
 // turns are the servers in the order in which they are asked.
 func (g *group) turns() []int {
-	n := len(g.links)
-	first := int(g.first.Load())
+	n, first := len(g.links), int(g.first.Load())
 	if g.rotate {
 		first = int(g.first.Add(1))
 	}
 	turns := make([]int, n*g.rounds)
 	for i := range turns {
-		turns[i] = (first%n + i) % n
+		turns[i] = (first + i) % n
 	}
 	return turns
-}
-
-// prefer makes the server that answered the first one.
-func (g *group) prefer(i int) {
-	if !g.rotate {
-		g.first.Store(uint32(i))
-	}
 }
 
 func (g *group) close() {
@@ -81,29 +74,42 @@ func (r *Resolver) ask(ctx context.Context, g *group, q question) *answer {
 	replies := make(chan reply, len(left)) // those of the losers, too
 	next := time.NewTimer(0)
 	defer next.Stop()
-	lost := errSilent
+	lost, ended := errSilent, ctx.Done()
+	busy := make([]int, len(g.links)) // tries under way
 	for started, pending := 0, 0; len(left) > 0 || pending > 0; {
 		select {
 		case <-next.C:
-			if len(left) == 0 || ctx.Err() != nil {
-				left = nil
+			if len(left) == 0 {
 				continue
 			}
 			i := left[0]
+			left = left[1:]
+			if busy[i] > 0 && g.links[i].scheme != "udp" { // a stream loses nothing
+				next.Reset(0)
+				continue
+			}
 			r.tasks.Go(func() { replies <- r.try(ctx, g, i, q) })
 			next.Reset(stagger << (started / len(g.links)))
-			left, started, pending = left[1:], started+1, pending+1
+			busy[i], started, pending = busy[i]+1, started+1, pending+1
 		case last := <-replies:
 			if last.err == nil {
-				g.prefer(last.from)
+				if !g.rotate {
+					g.first.Store(uint32(last.from))
+				}
 				return last.answer
 			}
 			if errors.Is(lost, errSilent) {
 				lost = last.err
 			}
-			pending--
-			left = slices.DeleteFunc(left, func(i int) bool { return i == last.from })
-			next.Reset(0) // no use in waiting
+			pending, busy[last.from] = pending-1, busy[last.from]-1
+			if _, network := errors.AsType[*net.OpError](last.err); !network { // it will say the same again
+				left = slices.DeleteFunc(left, func(i int) bool { return i == last.from })
+			}
+			if started < len(g.links) {
+				next.Reset(0) // no use in waiting
+			}
+		case <-ended: // the tries under way end, too
+			left, ended = nil, nil
 		}
 	}
 	switch {

@@ -83,7 +83,7 @@ func (e *entry) settle(now time.Time, maxStale time.Duration) {
 	aaaa, untilAAAA := e.halves[v6].settled(now, maxStale)
 	e.whole, e.until = nil, time.Time{}
 	switch {
-	case a != nil && a.verdict == noName:
+	case a != nil && a.verdict == noName && !aaaa.isFound():
 		e.whole, e.until = a, untilA
 	case a != nil && aaaa != nil:
 		e.whole, e.until = combine(a, aaaa, now), untilA
@@ -114,7 +114,7 @@ func combine(a, aaaa *answer, now time.Time) *answer {
 }
 
 // store keeps what has come for a family. The caller holds r.mu.
-func (r *Resolver) store(f *flight, l landing, now time.Time) {
+func (r *Resolver) store(f *flight, i family, a *answer, now time.Time) {
 	e := r.entries[f.name]
 	if e == nil {
 		r.makeRoom()
@@ -123,26 +123,26 @@ func (r *Resolver) store(f *flight, l landing, now time.Time) {
 		e = &entry{group: f.group, used: now}
 		r.entries[f.name] = e
 	}
-	a, h := l.answer, &e.halves[l.family]
-	if a.verdict != failed {
-		a.until = now.Add(r.lifetime(a))
+	a.until = now.Add(r.lifetime(a, e))
+	h := &e.halves[i]
+	if h.failed = a; a.verdict != failed {
 		h.said, h.failed = a, nil
-	} else {
-		a.until = now.Add(failureTTL)
-		if e.halves[v4].old(now, r.options.MaxStale) != nil || e.halves[v6].old(now, r.options.MaxStale) != nil {
-			a.until = now.Add(painlessTTL)
-		}
-		h.failed = a
 	}
 	e.settle(now, r.options.MaxStale)
 }
 
-func (r *Resolver) lifetime(a *answer) time.Duration {
-	most := r.options.MaxTTL
-	if a.verdict != found {
-		most = r.options.MaxNegative
+// lifetime is how long an answer holds.
+func (r *Resolver) lifetime(a *answer, e *entry) time.Duration {
+	o := &r.options
+	switch {
+	case a.verdict == found:
+		return min(max(a.ttl, o.MinTTL), o.MaxTTL)
+	case a.verdict != failed:
+		return min(max(a.ttl, o.MinTTL), o.MaxNegative)
+	case e.hasAddrs():
+		return painlessTTL
 	}
-	return min(max(a.ttl, r.options.MinTTL), most)
+	return failureTTL
 }
 
 // makeRoom evicts an entry if all places are taken: of a few, which a map hands

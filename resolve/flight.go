@@ -32,21 +32,16 @@ type flight struct {
 	ready  chan struct{}          // closed when there is an answer
 	answer atomic.Pointer[answer] // may become better afterwards
 
-	waiters    int  // guarded by Resolver.mu, like what follows
-	given      bool // ready is closed
-	background bool // and it goes on, to fill the cache
-
-	// Owned by fly.
-	began time.Time
-	last  time.Time         // when the last answer came
-	have  [families]*answer // what has come, or was there before
-	old   [families]*answer // what may be used if nothing comes
-}
-
-// landing is how asking for a family ended: nil if nobody wants to know any more.
-type landing struct {
-	family family
-	answer *answer
+	// Guarded by Resolver.mu.
+	waiters    int
+	pending    int               // questions
+	have       [families]*answer // what has come, or was there before
+	old        [families]*answer // what may be used if nothing comes
+	began      time.Time
+	last       time.Time   // when the last answer came
+	timer      *time.Timer // ends the patience
+	given      bool        // ready is closed
+	background bool        // and it goes on, to fill the cache
 }
 
 // find looks one name up in the cache, or waits for a flight.
@@ -99,8 +94,14 @@ func (r *Resolver) depart(g *group, name string, e *entry, now time.Time) *fligh
 			f.old[i] = e.halves[i].old(now, r.options.MaxStale)
 		}
 	}
+	f.timer = time.AfterFunc(f.patience(), func() { r.hurry(f) })
 	r.flights[name] = f
-	r.tasks.Go(func() { r.fly(ctx, f) })
+	for i := range families {
+		if f.have[i] == nil {
+			f.pending++
+			r.tasks.Go(func() { r.land(f, i, r.ask(ctx, g, question{name, i})) })
+		}
+	}
 	return f
 }
 
@@ -121,32 +122,6 @@ func (r *Resolver) abandon(f *flight) {
 	f.cancel()
 }
 
-// fly asks for what is missing, and gives the answer when it is good enough.
-func (r *Resolver) fly(ctx context.Context, f *flight) {
-	defer f.cancel()
-	landings := make(chan landing, families)
-	pending := 0
-	for i := range families {
-		if f.have[i] == nil {
-			pending++
-			r.tasks.Go(func() { landings <- landing{i, r.ask(ctx, f.group, question{f.name, i})} })
-		}
-	}
-	timer := time.NewTimer(f.patience())
-	defer timer.Stop()
-	for ; pending > 0; timer.Reset(f.patience()) {
-		select {
-		case l := <-landings:
-			pending--
-			r.land(f, l, pending > 0)
-		case <-timer.C:
-			r.mu.Lock()
-			r.give(f, true)
-			r.mu.Unlock()
-		}
-	}
-}
-
 // patience is how long to wait before f is content with what it has.
 func (f *flight) patience() time.Duration {
 	switch {
@@ -161,28 +136,38 @@ func (f *flight) patience() time.Duration {
 	return time.Hour // asking is bounded
 }
 
-// land takes what has come for a family.
-func (r *Resolver) land(f *flight, l landing, goesOn bool) {
+// hurry runs when the patience is at its end.
+func (r *Resolver) hurry(f *flight) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f.have[l.family], f.last = l.answer, time.Now()
-	if l.answer != nil && r.flights[f.name] == f {
-		r.store(f, l, r.options.Now())
+	if f.patience() <= 0 { // else something has come meanwhile
+		r.give(f)
 	}
-	denied := l.family == v4 && l.answer != nil && l.answer.verdict == noName
-	if denied { // the other family's answer will not be looked at
+}
+
+// land takes what has come for a family: nil if nobody wants to know any more.
+func (r *Resolver) land(f *flight, i family, a *answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f.have[i], f.last = a, time.Now()
+	f.pending--
+	if a != nil && r.flights[f.name] == f {
+		r.store(f, i, a, r.options.Now())
+	}
+	denied := i == v4 && a != nil && a.verdict == noName
+	if denied { // nobody will look at the other family's answer
 		f.old = [families]*answer{}
 		f.cancel()
 	}
-	if denied || f.given || !goesOn {
-		r.give(f, goesOn)
+	if denied || f.given || f.pending == 0 {
+		r.give(f)
 	}
-	if goesOn {
+	f.timer.Reset(f.patience())
+	if f.pending > 0 {
 		return
 	}
-	if r.flights[f.name] == f {
-		delete(r.flights, f.name)
-	}
+	f.timer.Stop()
+	r.abandon(f)
 	if f.background {
 		r.background--
 	}
@@ -190,7 +175,7 @@ func (r *Resolver) land(f *flight, l landing, goesOn bool) {
 
 // give tells those who wait what is known now, or tells it better to those who
 // come later. The caller holds r.mu.
-func (r *Resolver) give(f *flight, goesOn bool) {
+func (r *Resolver) give(f *flight) {
 	f.answer.Store(f.best(r.options.Now()))
 	if f.given {
 		return
@@ -198,7 +183,7 @@ func (r *Resolver) give(f *flight, goesOn bool) {
 	f.given = true
 	close(f.ready)
 	switch {
-	case !goesOn:
+	case f.pending == 0:
 	case r.background == maxBackground:
 		r.abandon(f)
 	default:

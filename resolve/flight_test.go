@@ -96,7 +96,7 @@ func TestDeadIPv6(t *testing.T) {
 		"failing": func(p *play) { p.rcode(dns.RcodeServerFailure) },
 		"refused": func(p *play) { p.rcode(dns.RcodeRefused) },
 		"denying": func(p *play) { p.rcode(dns.RcodeNameError) }, // RFC 4074 section 4.2
-		"garbage": func(p *play) { _, _ = p.w.Write([]byte("no message")) },
+		"garbage": func(p *play) { p.garbage() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -110,9 +110,6 @@ func TestDeadIPv6(t *testing.T) {
 			r := s.resolver(t, resolve.Options{Timeout: patience}) // without the bound it would wait for longer than the test
 			want(t, r, "www.test", "192.0.2.1")
 			want(t, r, "www.test", "192.0.2.1")
-			if n := r.Background(); name != "silent" && n != 0 {
-				t.Errorf("%d flights in the background", n)
-			}
 		})
 	}
 }

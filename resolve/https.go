@@ -77,4 +77,3 @@ func (w *web) ask(ctx context.Context, q question, query []byte) (*answer, error
 	}
 	return a, err
 }
-

@@ -2,9 +2,7 @@ package resolve
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -21,7 +19,7 @@ const (
 
 	// Queries at a time, which bounds descriptors and what a server has to bear.
 	mostDatagrams = 2048
-	mostStreams   = 64
+	mostStreams   = 256
 )
 
 // past is a deadline that ends a wait at once.
@@ -75,12 +73,11 @@ func (l *link) ask(ctx context.Context, q question) (*answer, error) {
 }
 
 func (l *link) exchange(ctx context.Context, q question, edns bool) (*answer, error) {
-	var id [2]byte
+	var id uint16
 	if l.web == nil { // RFC 8484 section 4.1 has zero, so that answers can be cached
-		_, _ = rand.Read(id[:]) // it never fails
+		id = dns.Id()
 	}
-	n := binary.BigEndian.Uint16(id[:])
-	query, err := q.pack(n, edns)
+	query, err := q.pack(id, edns)
 	if err != nil {
 		return nil, err
 	}
@@ -88,12 +85,12 @@ func (l *link) exchange(ctx context.Context, q question, edns bool) (*answer, er
 	case "https":
 		return l.web.ask(ctx, q, query)
 	case "udp":
-		a, err := l.datagram(ctx, q, query, n)
+		a, err := l.datagram(ctx, q, query, id)
 		if !errors.Is(err, errCut) {
 			return a, err
 		}
 	}
-	return l.stream(ctx, q, query, n)
+	return l.stream(ctx, q, query, id)
 }
 
 // datagram asks over UDP, from a port of its own. The socket is connected, so
@@ -151,8 +148,9 @@ func (l *link) stream(ctx context.Context, q question, query []byte, id uint16) 
 func converse(ctx context.Context, c net.Conn, query []byte) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) })
 	framed := dns.Conn{Conn: c}
-	b, err := []byte(nil), error(nil)
-	if _, err = framed.Write(query); err == nil {
+	_, err := framed.Write(query)
+	var b []byte
+	if err == nil {
 		b, err = framed.ReadMsgHeader(nil)
 	}
 	if !stop() {
@@ -211,15 +209,12 @@ func (l *link) take() net.Conn {
 
 // keep keeps a connection for the next question.
 func (l *link) keep(c net.Conn) {
-	if l.scheme != "udp" { // such a server is rarely asked over TCP
-		select {
-		case l.idle <- c:
-			l.sweeper.Reset(idleFor)
-			return
-		default:
-		}
+	select {
+	case l.idle <- c:
+		l.sweeper.Reset(idleFor)
+	default:
+		_ = c.Close()
 	}
-	_ = c.Close()
 }
 
 func (l *link) closeIdle() {

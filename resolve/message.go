@@ -37,19 +37,14 @@ type question struct {
 	family family
 }
 
-func (q question) kind() uint16 {
-	if q.family == v6 {
-		return dns.TypeAAAA
-	}
-	return dns.TypeA
-}
+func (q question) kind() uint16 { return [families]uint16{dns.TypeA, dns.TypeAAAA}[q.family] }
 
 var (
 	errStranger = errors.New("not an answer to the question")
 	errCut      = errors.New("truncated answer")
 )
 
-// RcodeError is the response code of a server that gives no answer.
+// rcodeError is the response code of a server that gives no answer.
 type rcodeError int
 
 func (e rcodeError) Error() string {
@@ -58,10 +53,8 @@ func (e rcodeError) Error() string {
 
 // pack writes a query.
 func (q question) pack(id uint16, edns bool) ([]byte, error) {
-	var m dns.Msg
+	m := new(dns.Msg).SetQuestion(q.name+".", q.kind())
 	m.Id = id
-	m.RecursionDesired = true
-	m.Question = []dns.Question{{Name: q.name + ".", Qtype: q.kind(), Qclass: dns.ClassINET}}
 	if edns {
 		m.SetEdns0(datagram, false)
 	}
@@ -82,13 +75,12 @@ func (q question) read(b []byte, id uint16) (*answer, error) {
 	if err := m.Unpack(b); err != nil {
 		return nil, fmt.Errorf("malformed answer: %w", err)
 	}
-	failed := m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError
-	switch asked := m.Question; {
-	case len(asked) == 0 && failed: // some refuse in so few words
-		return nil, rcodeError(m.Rcode)
-	case len(asked) != 1 || !strings.EqualFold(asked[0].Name, q.name+".") || asked[0].Qtype != q.kind() || asked[0].Qclass != dns.ClassINET:
+	refused := m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError
+	wordless := refused && len(m.Question) == 0 // some refuse so
+	switch {
+	case !wordless && !q.isAskedIn(m.Question):
 		return nil, errStranger
-	case failed:
+	case refused:
 		return nil, rcodeError(m.Rcode)
 	case m.Rcode == dns.RcodeNameError:
 		return &answer{verdict: noName, ttl: negativeTTL(m.Ns, q.name+".")}, nil
@@ -96,6 +88,10 @@ func (q question) read(b []byte, id uint16) (*answer, error) {
 		return nil, errors.New("a referral: this server does not look names up for others")
 	}
 	return q.collect(&m), nil
+}
+
+func (q question) isAskedIn(list []dns.Question) bool {
+	return len(list) == 1 && list[0].Qtype == q.kind() && list[0].Qclass == dns.ClassINET && strings.EqualFold(list[0].Name, q.name+".")
 }
 
 // collect follows the chain of CNAMEs that begins with the name asked for, and
@@ -155,9 +151,4 @@ func negativeTTL(authority []dns.RR, name string) time.Duration {
 }
 
 // seconds reads a TTL: with the highest bit set it is zero (RFC 2181 section 8).
-func seconds(ttl uint32) time.Duration {
-	if ttl > 1<<31-1 {
-		return 0
-	}
-	return time.Duration(ttl) * time.Second
-}
+func seconds(ttl uint32) time.Duration { return time.Duration(max(int32(ttl), 0)) * time.Second }

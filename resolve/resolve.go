@@ -119,9 +119,8 @@ func New(o Options) (*Resolver, error) {
 // IPv6 first, at least one. The list is shared and must not be changed.
 //
 // The error is a *fault.Error: a DNSError, or a DNSTimeout if no server answers
-// or ctx's deadline passes. If ctx is cancelled, it wraps context.Canceled. What
-// has no letter in its last label is no name: no notation of an address ever
-// becomes one here.
+// or ctx's deadline passes. If ctx is cancelled, it wraps context.Canceled. No
+// notation of an address is a name: not even the hosts file makes one of 127.1.
 func (r *Resolver) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	if !valid(host) {
 		return nil, fault.New(fault.DNSError, fmt.Errorf("look up %q: not a host name", host[:min(len(host), maxName)]))
@@ -150,21 +149,18 @@ func valid(host string) bool {
 	if len(host) > maxName {
 		return false
 	}
-	start := 0 // of the label
-	for i := range len(host) {
-		switch c := host[i]; {
-		case c == '.':
-			if i == start || i-start > maxLabel {
-				return false
-			}
-			start = i + 1
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', 'A' <= c && c <= 'Z':
-		default:
+	var label string
+	for label = range strings.SplitSeq(host, ".") {
+		if label == "" || len(label) > maxLabel || strings.ContainsFunc(label, isOdd) {
 			return false
 		}
 	}
-	last := host[start:]
-	return last != "" && len(last) <= maxLabel && !numeric(last)
+	return !numeric(label)
+}
+
+// isOdd says whether c is neither a letter, a digit, a hyphen nor an underscore.
+func isOdd(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && (c < 'A' || c > 'Z')
 }
 
 // numeric says whether somebody may take a name with this last label for an

@@ -43,7 +43,8 @@ func ParseServer(s string) (Server, error) {
 	default:
 		return Server{}, fmt.Errorf("resolver %q: unknown scheme: write udp://, tcp://, tls:// or https://, or no scheme for UDP", s)
 	}
-	if err := v.parseHost(rest); err != nil {
+	v, err := v.at(rest)
+	if err != nil {
 		return Server{}, fmt.Errorf("resolver %q: %w", s, err)
 	}
 	if strings.ContainsFunc(v.path, func(c rune) bool { return c <= ' ' || c >= 0x7f || strings.ContainsRune("?#{}%\\", c) }) {
@@ -52,11 +53,14 @@ func ParseServer(s string) (Server, error) {
 	return v, nil
 }
 
-// parseHost reads an address or a name, and a port if there is one.
-func (s *Server) parseHost(text string) error {
+// at is s at an address or a name, with a port of its own if there is one.
+func (s Server) at(text string) (Server, error) {
 	at, err := netip.ParseAddrPort(text)
 	if err != nil {
-		at, err = netip.ParseAddrPort(net.JoinHostPort(strings.Trim(text, "[]"), strconv.Itoa(int(s.port))))
+		at, err = netip.ParseAddrPort(text + ":" + strconv.Itoa(int(s.port)))
+	}
+	if bare, bad := netip.ParseAddr(text); bad == nil { // IPv6 without brackets
+		at, err = netip.AddrPortFrom(bare, s.port), nil
 	}
 	name, port, ok := strings.Cut(text, ":")
 	s.host = strings.ToLower(strings.TrimSuffix(name, "."))
@@ -64,16 +68,18 @@ func (s *Server) parseHost(text string) error {
 		s.addr, s.port = at.Addr().Unmap(), at.Port()
 		s.host = s.addr.String()
 	} else if ok {
-		n, _ := strconv.ParseUint(port, 10, 16)
-		s.port = uint16(n)
+		s.port = 0
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+			s.port = uint16(n)
+		}
 	}
 	switch {
 	case s.port == 0:
-		return errors.New("a port is a number from 1 to 65535, after an IPv6 address in brackets: [2606:4700::1111]:53")
+		return s, errors.New("a port is a number from 1 to 65535, after an IPv6 address in brackets: [2606:4700::1111]:53")
 	case !s.addr.IsValid() && !valid(s.host):
-		return fmt.Errorf("%q is neither an address nor a name: write 1.1.1.1, 1.1.1.1:53 or tls://dns.example", text)
+		return s, fmt.Errorf("%q is neither an address nor a name: write 1.1.1.1, 1.1.1.1:53 or tls://dns.example", text)
 	}
-	return nil
+	return s, nil
 }
 
 // String is the canonical form, with the port.
