@@ -40,15 +40,15 @@ type Entry struct {
 	Agent    []byte         // User-Agent of the request, for a log with Heads
 }
 
-// End says who ended an exchange before its time, or a tunnel at all.
+// End says who ended an exchange or a tunnel.
 type End uint8
 
-// Who ended it. None says nothing: an exchange came to its end.
+// Who ended it. None says nothing.
 const (
-	None End = iota
-	Client
-	Server
-	Proxy // by an answer of our own, a limit, a drain or a failure
+	None   End = iota
+	Client     // by leaving
+	Server     // by the end of its answer, or before
+	Proxy      // by an answer of our own, a limit, a drain or a failure
 )
 
 // String is the word in the log: client, server, proxy, or "" for None.

@@ -82,6 +82,7 @@ type Session struct {
 	up     atomic.Pointer[upstream.Conn] // in use; the client may wait for it
 	cancel context.CancelFunc            // while the client waits for a dial
 
+	cut     atomic.Bool
 	closing bool       // the connection ends after this exchange
 	unread  bool       // then the client may still be sending
 	left    bool       // or it is not there any more, or not to see a good end
@@ -121,6 +122,7 @@ func (s *Session) Reopen(nc net.Conn, h Home) {
 	s.client.Reset(nc, s.o.MaxHeader)
 	s.remote = addrPort(nc.RemoteAddr())
 	s.closing, s.unread, s.left, s.taken = false, false, false, false
+	s.cut.Store(false)
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
@@ -143,7 +145,10 @@ func (s *Session) Request() *wire.Head { return &s.req }
 func (s *Session) Discard() bool { return s.client.DiscardQuiet() }
 
 // Cut ends the session wherever it is.
-func (s *Session) Cut() { s.client.Cut() }
+func (s *Session) Cut() {
+	s.cut.Store(true)
+	s.client.Cut()
+}
 
 // Close ends the session, and its connection unless a tunnel has it. It is
 // deferred by the goroutine that serves the session, and recovers its panics.
@@ -263,6 +268,15 @@ func (s *Session) end() {
 		Status: e.Status, Fault: e.Fault, Received: e.Received, Sent: e.Sent,
 		Total: e.Total, Dial: e.Dial, Reused: s.reused,
 	})
+}
+
+// clientLeft tells the log that the client's connection ended before the
+// exchange did.
+func (s *Session) clientLeft() {
+	s.entry.Fault, s.entry.Ended = fault.ConnectionTerminated.String(), accesslog.Client
+	if s.cut.Load() {
+		s.entry.Ended = accesslog.Proxy
+	}
 }
 
 // refuseUnread answers a request whose head could not be read.

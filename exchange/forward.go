@@ -230,17 +230,17 @@ func (s *Session) relayBody(up *upstream.Conn, now time.Duration) bool {
 // brokeOff tells the log what broke an answer off.
 func (s *Session) brokeOff(t *stream, err error) {
 	late := errors.Is(err, os.ErrDeadlineExceeded)
-	kind := fault.ResponseIncomplete
 	switch {
 	case t.blame == s.client:
-		kind, s.entry.Ended = fault.ConnectionTerminated, accesslog.Client
+		s.clientLeft()
 	case late:
-		kind = fault.ConnectionReadTimeout
+		s.entry.Fault = fault.ConnectionReadTimeout.String()
+	default:
+		s.entry.Fault = fault.ResponseIncomplete.String()
 	}
 	if late {
 		s.entry.Ended = accesslog.Proxy // by a limit of its own
 	}
-	s.entry.Fault = kind.String()
 }
 
 // abandon ends the client's connection in the middle of an answer. A client
@@ -280,7 +280,7 @@ func (s *Session) fail(err error) {
 	switch bad := s.uploadFault(); {
 	case errors.Is(err, errClientGone), errors.Is(bad, errClientGone):
 		s.closing, s.left = true, true
-		s.entry.Fault, s.entry.Ended = fault.ConnectionTerminated.String(), accesslog.Client
+		s.clientLeft()
 		return
 	case bad != nil:
 		err = bad

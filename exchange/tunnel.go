@@ -40,6 +40,7 @@ func (s *Session) Tunnel(w *Way) {
 	if _, err := s.client.Write(established); err != nil {
 		_ = nc.Close()
 		s.closing = true
+		s.entry.Status = 0
 		s.clientLeft()
 		s.end()
 		return
@@ -59,11 +60,6 @@ func (s *Session) dialTunnel(w *Way) (nc *net.TCPConn, err error) {
 		}
 	})
 	return nc, err
-}
-
-// clientLeft tells the log that a tunnel never came to be: the client had gone.
-func (s *Session) clientLeft() {
-	s.entry.Status, s.entry.Fault, s.entry.Ended = 0, fault.ConnectionTerminated.String(), accesslog.Client
 }
 
 // reached notes which address a connection leads to, and from where.
@@ -115,6 +111,7 @@ func (s *Session) switchProtocols(up *upstream.Conn) error {
 	if t.flush() != nil {
 		s.dropUpstream()
 		s.closing = true
+		s.entry.Status = 0
 		s.clientLeft()
 		return nil
 	}

@@ -19,6 +19,7 @@ type descriptors struct {
 	last   int          // from here on clients are turned away; the rest is for serving those that are in
 	most   int          // from here on without a word
 	eased  atomic.Int64 // when connections were last given up, in ns since 1970
+	freed  atomic.Int64 // so many, for as many new clients
 }
 
 // fewest is how many files must be allowed to be open.
@@ -53,7 +54,7 @@ func (s *Server) admit(l *listener, nc *net.TCPConn) {
 	n := descriptor(nc)
 	if n >= s.descriptors.scarce {
 		s.relieve()
-		if n >= s.descriptors.last {
+		if n >= s.descriptors.last && s.descriptors.freed.Add(-1) < 0 {
 			s.turnAway(f, nc, metrics.Descriptors, n < s.descriptors.most)
 			return
 		}
@@ -84,13 +85,14 @@ func (s *Server) relieve() {
 	if now-last < int64(easeEvery) || !s.descriptors.eased.CompareAndSwap(last, now) {
 		return
 	}
-	snapshot := s.current.Load()
+	snapshot, freed := s.current.Load(), 0
 	for _, l := range snapshot.listeners {
-		l.shed(easeLook)
+		freed += l.shed(easeLook)
 	}
 	for _, t := range snapshot.transits {
-		t.pool.GiveUp(easeIdle)
+		freed += t.pool.GiveUp(easeIdle)
 	}
+	s.descriptors.freed.Store(int64(freed))
 }
 
 // away are the answers to clients that there is no room for.

@@ -72,18 +72,19 @@ func (l *listener) each(do func(c *forward.Client, since time.Time)) int {
 }
 
 // shed looks at up to n clients, and closes those that wait for their next
-// request and have been here for a moment.
-func (l *listener) shed(n int) {
+// request and have been here for a moment. It returns how many.
+func (l *listener) shed(n int) (closed int) {
 	l.clients.Lock()
 	defer l.clients.Unlock()
 	for c, since := range l.all {
 		if n--; n < 0 {
-			return
+			break
 		}
-		if time.Since(since) > time.Second {
-			c.Discard()
+		if time.Since(since) > time.Second && c.Discard() {
+			closed++
 		}
 	}
+	return closed
 }
 
 // listenKeys are the keys of the listeners of each entry: their addresses, and a

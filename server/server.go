@@ -38,7 +38,8 @@ type Server struct {
 	staff       *staff
 	descriptors descriptors
 	ready       atomic.Bool
-	background  sync.WaitGroup // goroutines that Run waits for
+	taken       atomic.Pointer[version] // of the file, that was loaded last
+	background  sync.WaitGroup          // goroutines that Run waits for
 
 	changing sync.Mutex // one change at a time; guards inherited and closing
 
@@ -71,7 +72,7 @@ func New(o Options) (*Server, error) {
 	if err := s.descriptors.read(); err != nil {
 		return nil, err
 	}
-	conf, err := o.Load()
+	conf, err := s.load()
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +130,7 @@ func (s *Server) mayChange() bool {
 // reload holds no lock that the end of Run needs while it reads and opens files:
 // those may hang.
 func (s *Server) reload() error {
-	conf, err := s.o.Load()
+	conf, err := s.load()
 	if err != nil {
 		return err
 	}

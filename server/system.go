@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"viaduct/config"
 )
 
 // What systemd is told (sd_notify(3)).
@@ -74,6 +76,15 @@ func versionOf(path string) version {
 	return v
 }
 
+// load asks for the configuration, and notes which version of the file it is.
+func (s *Server) load() (*config.Config, error) {
+	if s.o.File != "" {
+		v := versionOf(s.o.File)
+		s.taken.Store(&v)
+	}
+	return s.o.Load()
+}
+
 // watch is the goroutine that reloads when the configuration file changes. It
 // looks instead of asking to be told: that sees a link that leads elsewhere,
 // which is how Kubernetes changes files, and works on every file system.
@@ -84,8 +95,7 @@ func (s *Server) watch(ctx context.Context) {
 	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	taken := versionOf(s.o.File)
-	seen := taken
+	seen := *s.taken.Load()
 	for {
 		select {
 		case <-ctx.Done():
@@ -95,12 +105,13 @@ func (s *Server) watch(ctx context.Context) {
 		now := versionOf(s.o.File)
 		settled := now == seen
 		seen = now
-		if !settled || now == taken || now == (version{}) {
+		if !settled || now == *s.taken.Load() || now == (version{}) {
 			continue
 		}
-		taken = now
 		if s.current.Load().conf.Watch {
 			_ = s.Reload() // it has told
+		} else {
+			s.taken.Store(&now)
 		}
 	}
 }

@@ -44,7 +44,8 @@ var doors = map[string][]string{
 func conformance() []row {
 	return slices.Concat(targetRows, hopRows, profileRows, framingRows, answerRows, streamRows, interimRows,
 		upgradeRows, persistRows, connectRows, guardRows, tunnelRows, failureRows, limitRows, timeoutRows,
-		processRows, commandRows)
+		processRows, commandRows, nameRows,
+		egressRows, reloadRows, overloadRows, logRows, systemdRows)
 }
 
 func TestConformance(t *testing.T) {

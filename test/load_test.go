@@ -21,8 +21,11 @@ import (
 var loads = []row{
 	{"load/thousand-tunnels", "T49", "1,000 tunnels at once, 64 KiB each way through all of them: every byte is right, every descriptor comes back.", own, thousandTunnels},
 	{"load/idle-tunnels", "T67", "As many idle tunnels as the descriptor limit allows, up to 10,000: two descriptors each, all alive, others served.", own, idleTunnels},
-	{"load/idle-connections", "T67", "1,000 connections that say nothing or half a head: others are served.", own, idleConnections},
-	{"load/one-connection", "T38", "30,000 requests on one connection, ten at a time: each gets its own answer.", own, oneConnection},
+	{"load/idle-connections", "T67", "3,000 connections that say nothing, half a head, or nothing more: others are served, each of them is served when it speaks up, and memory and descriptors come back.", own, idleConnections},
+	{"load/slow-heads", "T67", "500 clients that drip their heads: others are served, the 500 are cut, and memory and descriptors come back.", own, slowHeads},
+	{"load/flood", "–", "5,000 clients at once where there is room for 100: the 100 are served, the others told or closed, all are counted, memory stays flat.", own, flood},
+	{"load/reloads", "T69", "Five reloads and five broken files under 500 requests a second and 200 tunnels: no request fails, no tunnel is cut, each exchange has its line in the log.", own, reloads},
+	{"load/one-connection", "T38", "30,000 requests on one connection, ten at a time: each gets its own answer, and memory and descriptors come back.", own, oneConnection},
 	{"load/descriptors-used-up", "T71", "More clients than there are descriptors: the proxy lives, and serves again soon after they have gone.", own, descriptorsUsedUp},
 	{"load/killed-clients", "T71", "1,000 tunnels whose client process is killed: every descriptor comes back.", own, killedClients},
 	{"load/aborts", "T71", "1,500 exchanges and tunnels broken off at random points: every descriptor comes back.", own, aborts},
@@ -172,7 +175,7 @@ func idleTunnels(t *testing.T, _ *proxy) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	n := int(min(10_000, (limit.Max-100)/2))
+	n := int(min(10_000, (limit.Max*15/16-100)/2)) // the proxy keeps a sixteenth back
 	p := start(t, quick...)
 	base, before := warm(t, p), p.resident(t)
 	far := helping(t, "echo")
@@ -208,24 +211,50 @@ func killedClients(t *testing.T, _ *proxy) {
 	p.settles(t, base)
 }
 
-// idleConnections keeps 1,000 connections that say nothing or half a head
-// and looks whether others are served.
+// idleConnections keeps 3,000 connections that say nothing, half a head, or
+// nothing more, looks whether others are served, and has all of them speak up;
+// and once again, with what the first time has left.
 func idleConnections(t *testing.T, _ *proxy) {
-	p := start(t, quick...)
-	warm(t, p)
+	p := start(t, append(quick, "--header-timeout", "5m")...)
+	base := warm(t, p)
+	o := newOrigin(t, says(ok("fine")))
+	idle(t, p, o)
+	p.settles(t, base)
 	before := p.resident(t)
-	for n := range 1000 {
+	idle(t, p, o)
+	p.settles(t, base)
+	p.slim(t, before)
+}
+
+func idle(t *testing.T, p *proxy, o *origin) {
+	t.Helper()
+	const whole = "GET http://{O}/ HTTP/1.1\r\nHost: {O}\r\n\r\n"
+	const crowd, half = 3000, len("GET http://{O}")
+	before := p.resident(t)
+	clients := make([]*client, crowd)
+	for n := range clients {
 		c := dial(t, p)
-		if n%2 == 0 {
-			c.send("GET http://x/ HTTP/1.1\r\nHost:")
+		c.fill = o.places
+		switch n % 3 {
+		case 0:
+			c.send(whole[:half])
+		case 1:
+			c.send(whole).answer().want(t, 200, "fine")
 		}
-		defer c.conn.Close()
+		clients[n] = c
 	}
-	c, _ := stage(t, p, says(ok("fine")))
+	t.Logf("%d bytes of memory a connection", (p.resident(t)-before)/crowd)
 	for range 100 {
-		c.ask("GET http://{O}/ HTTP/1.1", "Host: {O}").answer().want(t, 200, "fine")
+		fetch(t, p, o.addr).want(t, 200, "fine")
 	}
-	t.Logf("%d bytes of memory a connection", (p.resident(t)-before)/1000)
+	for n, c := range clients {
+		rest := whole
+		if n%3 == 0 {
+			rest = whole[half:]
+		}
+		c.send(rest).answer().want(t, 200, "fine")
+		c.conn.Close()
+	}
 }
 
 // aborts breaks 1,500 exchanges and tunnels off at random points; then
@@ -304,7 +333,8 @@ func abort(proxy, target string, n int, roll func(int) int) error {
 
 // oneConnection asks 30,000 times on one connection.
 func oneConnection(t *testing.T, _ *proxy) {
-	p := start(t, "--access-log", "off")
+	p := start(t, append(quick, "--access-log", "off")...)
+	base, before := warm(t, p), p.resident(t)
 	c, _ := stage(t, p, serve(func(r *message) string { return ok(r.target()) }))
 	for n := 0; n < 30_000; n += 10 {
 		var ten strings.Builder
@@ -316,6 +346,9 @@ func oneConnection(t *testing.T, _ *proxy) {
 			c.answer().want(t, 200, fmt.Sprint("/", n+i))
 		}
 	}
+	c.conn.Close()
+	p.settles(t, base)
+	p.slim(t, before)
 }
 
 // descriptorsUsedUp starts a proxy with 64 descriptors and sends 100 clients.

@@ -1,13 +1,11 @@
 package test
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -71,45 +69,17 @@ func blackhole(t testing.TB, ip string, port int) string {
 	return ""
 }
 
-// nameServer answers every query with a code: 0 never happens, 2 is SERVFAIL,
-// 3 NXDOMAIN; -1 keeps silent. It needs port 53, of any loopback address.
-func nameServer(t testing.TB, code int) (ip string) {
+// freePort is a port that nothing listens on, and below those that the system
+// gives away: a process that ends and comes back finds it again.
+func freePort(t testing.TB) string {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: a name server listens on port 53")
-	}
-	var conn net.PacketConn
-	poll(t, "a free loopback address", func() (free bool) {
-		ip = fmt.Sprintf("127.53.%d.%d", rand.IntN(256), 1+rand.IntN(254))
-		var err error
-		conn, err = net.ListenPacket("udp", ip+":53")
-		return err == nil
-	})
-	t.Cleanup(func() { conn.Close() })
-	go func() {
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			if n < 12 || code < 0 {
-				continue
-			}
-			reply := append([]byte(nil), buf[:question(buf[:n])]...)
-			binary.BigEndian.PutUint16(reply[2:], 0x8180|uint16(code)) // an answer, recursive
-			copy(reply[4:12], []byte{0, 1, 0, 0, 0, 0, 0, 0})          // one question, nothing else
-			conn.WriteTo(reply, from)
+	for range 100 {
+		at := fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(18_000))
+		if ln, err := net.Listen("tcp", at); err == nil {
+			ln.Close()
+			return at
 		}
-	}()
-	return ip
-}
-
-// question is where the first question of a query ends.
-func question(query []byte) int {
-	at := 12
-	for at < len(query) && query[at] != 0 {
-		at += int(query[at]) + 1
 	}
-	return min(at+5, len(query))
+	t.Fatal("no port is free")
+	return ""
 }

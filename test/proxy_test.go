@@ -22,6 +22,7 @@ type proxy struct {
 	addr   string // where it listens
 	port   string
 	access string // path of its access log
+	conf   string // path of its configuration file, if it runs from one
 	cmd    *exec.Cmd
 	out    strings.Builder // standard output, complete when the process has ended
 	ended  chan struct{}
@@ -33,12 +34,13 @@ type proxy struct {
 // launch describes how a viaduct process is started. The zero value starts a
 // forward proxy that may reach loopback origins on any port.
 type launch struct {
-	args  []string // everything after the binary's name; nil means flags on top of the defaults
-	flags []string
-	env   []string
-	hosts string // content of /etc/hosts as the process sees it
-	dns   string // address of its name server
-	files int    // how many descriptors it may have; 0 means as many as we
+	args    []string // everything after the binary's name; nil means flags on top of the defaults
+	flags   []string
+	conf    string // content of the configuration file that it runs from, if any
+	env     []string
+	hosts   string     // content of /etc/hosts as the process sees it
+	files   int        // how many descriptors it may have; 0 means as many as we
+	sockets []*os.File // handed over as systemd does
 }
 
 // lenient lifts the two rules that would keep a test from its own origins.
@@ -71,7 +73,14 @@ func (l launch) start(t testing.TB) *proxy {
 func (l launch) open(dir string) (*proxy, error) {
 	p := &proxy{access: filepath.Join(dir, "access.log"), ended: make(chan struct{})}
 	args := l.args
-	if args == nil {
+	switch {
+	case l.conf != "":
+		p.conf = filepath.Join(dir, "viaduct.yaml")
+		if err := os.WriteFile(p.conf, []byte(l.conf), 0o600); err != nil {
+			return nil, err
+		}
+		args = []string{"run", "-c", p.conf}
+	case args == nil:
 		args = append([]string{"forward", "--listen", "127.0.0.1:0", "--access-log", p.access}, l.flags...)
 	}
 	cmd, err := l.command(dir, args)
@@ -101,46 +110,40 @@ func (l launch) open(dir string) (*proxy, error) {
 	}
 }
 
-// command is the process, in a mount namespace of its own where it sees other
-// files in /etc than we do.
+// command is the process, in a mount namespace of its own where it sees another
+// /etc/hosts than we do.
 func (l launch) command(dir string, args []string) (*exec.Cmd, error) {
 	bin, err := build()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(bin, args...)
 	script := ""
 	if l.files > 0 {
 		script = fmt.Sprintf("ulimit -n %d && ", l.files)
 	}
-	for name, text := range map[string]string{"hosts": l.hosts, "resolv.conf": l.resolvConf()} {
-		if text == "" {
-			continue
-		}
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	if l.hosts != "" {
+		file := filepath.Join(dir, "hosts")
+		if err := os.WriteFile(file, []byte(l.hosts), 0o644); err != nil {
 			return nil, err
 		}
-		script += "mount --bind " + file + " /etc/" + name + " && "
+		script += "mount --bind " + file + " /etc/hosts && "
 	}
+	if l.sockets != nil { // sd_listen_fds(3) wants the number of the process itself
+		script += fmt.Sprintf("export LISTEN_FDS=%d LISTEN_PID=$$ && ", len(l.sockets))
+	}
+	cmd := exec.Command(bin, args...)
 	if script != "" {
 		cmd = exec.Command("sh", append([]string{"-c", script + `exec "$0" "$@"`, bin}, args...)...)
 	}
-	if l.hosts+l.dns != "" {
+	if l.hosts != "" {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	}
+	cmd.ExtraFiles = l.sockets
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, l.env...)
 	return cmd, nil
 }
 
-func (l launch) resolvConf() string {
-	if l.dns == "" {
-		return ""
-	}
-	return "nameserver " + l.dns + "\noptions timeout:1 attempts:1\n"
-}
-
-// needsRoot skips tests that give the proxy another /etc.
+// needsRoot skips tests that give the proxy another /etc/hosts.
 func needsRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -2,7 +2,6 @@ package test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -11,11 +10,11 @@ var failureRows = []row{
 	{"9209-2.3.7/refused", "T54", "A destination that refuses: 502 connection_refused, for GET and CONNECT, no inner address in any byte.", "", refused},
 	{"9209-2.3.9/black-hole", "T54", "A destination that never answers the attempt: 504 connection_timeout within --dial-timeout.", "impatient", blackHole},
 	{"9209-2.3.2/unknown-name", "T54", "A name that does not exist: 502 dns_error (504 dns_timeout where the machine's resolver cannot be reached).", "", unknownName},
-	{"9209-2.3.2/nxdomain", "T54", "NXDOMAIN from a name server: 502 dns_error.", own, dnsAnswers(3, 502, "dns_error")},
-	{"9209-2.3.2/servfail", "T54", "SERVFAIL from the only name server: 502 dns_error.", own, dnsAnswers(2, 502, "dns_error")},
-	{"9209-2.3.1/silent-resolver", "T54", "A name server that keeps silent: 504 dns_timeout.", own, dnsAnswers(-1, 504, "dns_timeout")},
-	{"8305-5/black-hole-first", "T65", "A name with a dead IPv6 and a living IPv4 address is reached; needs root for a hosts file of its own.", own, blackHoleFirst},
-	{"8305-5/refused-first", "T65", "The same when the first address refuses, whichever family it is.", own, refusedFirst},
+	{"9209-2.3.2/nxdomain", "T54", "NXDOMAIN from a name server: 502 dns_error.", own, dnsAnswers(reply{code: nameError}, 502, "dns_error")},
+	{"9209-2.3.2/servfail", "T54", "SERVFAIL from the only name server: 502 dns_error.", own, dnsAnswers(reply{code: serverFailure}, 502, "dns_error")},
+	{"9209-2.3.1/silent-resolver", "T54", "A name server that keeps silent: 504 dns_timeout.", own, dnsAnswers(reply{silent: true}, 504, "dns_timeout")},
+	{"8305-5/black-hole-first", "T65", "A name with a dead IPv6 and a living IPv4 address is reached.", own, blackHoleFirst},
+	{"8305-5/refused-first", "T65", "The same when one of the addresses refuses, whichever family it is.", own, refusedFirst},
 	{"product-7/answer-shape", "T54", "Our own answers: Content-Length, a text body of one sentence, Proxy-Status; HEAD gets no body.", "", answerShape},
 	{"product-7/browser", "T54", "A client that accepts HTML gets a page; nothing of the request stands in it.", "", browser},
 	{"product-7/rejected-request-goes-on", "T39", "A plain request that is rejected keeps its connection, unless its body was not read.", "", rejectedGoesOn},
@@ -51,37 +50,32 @@ func unknownName(t *testing.T, p *proxy) {
 
 // dnsAnswers makes a row: with a name server that answers so, every name
 // fails in this way.
-func dnsAnswers(code, status int, token string) func(*testing.T, *proxy) {
+func dnsAnswers(r reply, status int, token string) func(*testing.T, *proxy) {
 	return func(t *testing.T, _ *proxy) {
-		needsRoot(t)
-		server := nameServer(t, code)
-		p := launch{flags: append(slices.Clip(lenient), "--dial-timeout", "3s"), dns: server}.start(t)
+		server := newNames(t, func(query) reply { return r })
+		p := server.start(t, "--dial-timeout", "3s")
 		fails(t, p, "name.example:80", status, token)
 	}
 }
 
 func blackHoleFirst(t *testing.T, _ *proxy) {
-	needsRoot(t)
 	o := newOrigin(t, says(ok("alive")))
 	blackhole(t, "::1", atoi(o.port))
-	p := launch{flags: lenient, hosts: "::1 two.test\n127.0.0.1 two.test\n"}.start(t)
+	p := newNames(t, always("::1", "127.0.0.1")).start(t)
 	for range 3 {
 		c := dial(t, p)
-		c.ask("GET http://two.test:"+o.port+"/ HTTP/1.1", "Host: x", "Connection: close").answer().want(t, 200, "alive")
+		c.ask("GET http://two.example:"+o.port+"/ HTTP/1.1", "Host: x", "Connection: close").answer().want(t, 200, "alive")
 	}
-	dial(t, p).tunnel("two.test:" + o.port)
+	dial(t, p).tunnel("two.example:" + o.port)
 }
 
 func refusedFirst(t *testing.T, _ *proxy) {
-	needsRoot(t)
 	bound(t, "::1", 0) // skips where there is no IPv6
 	four := newOrigin(t, says(ok("four")))
 	six := newOriginAt(t, "[::1]:0", says(ok("six")))
-	p := launch{flags: lenient, hosts: "::1 two.test\n127.0.0.1 two.test\n127.0.0.1 owt.test\n::1 owt.test\n"}.start(t)
-	for _, name := range []string{"two.test:", "owt.test:"} {
-		dial(t, p).ask("GET http://"+name+four.port+"/ HTTP/1.1", "Host: x").answer().want(t, 200, "four")
-		dial(t, p).ask("GET http://"+name+six.port+"/ HTTP/1.1", "Host: x").answer().want(t, 200, "six")
-	}
+	p := newNames(t, always("::1", "127.0.0.1")).start(t)
+	dial(t, p).ask("GET http://two.example:"+four.port+"/ HTTP/1.1", "Host: x").answer().want(t, 200, "four")
+	dial(t, p).ask("GET http://two.example:"+six.port+"/ HTTP/1.1", "Host: x").answer().want(t, 200, "six")
 }
 
 func answerShape(t *testing.T, p *proxy) {

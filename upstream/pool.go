@@ -83,17 +83,24 @@ func (p *Pool) Close() {
 // Idle is how many idle connections there are.
 func (p *Pool) Idle() int { return int(p.idle.Load()) }
 
-// GiveUp closes up to n idle connections, because their descriptors are needed.
-func (p *Pool) GiveUp(n int) {
+// GiveUp closes up to n idle connections, because their descriptors are needed,
+// and returns how many.
+func (p *Pool) GiveUp(n int) (closed int) {
+	if p.Idle() == 0 {
+		return 0
+	}
 	for _, o := range p.all() {
-		for c := o.idle.Take(); c != nil; c = o.idle.Take() {
+		for closed < n {
+			c := o.idle.Take()
+			if c == nil {
+				break
+			}
 			c.Discard()
 			o.forget()
-			if n--; n <= 0 {
-				return
-			}
+			closed++
 		}
 	}
+	return closed
 }
 
 // spares is how many idle connections are given up for one that lacks a
