@@ -320,6 +320,16 @@ type DNS struct {
 	Entries  int    // in the cache
 }
 
+// Add adds what another resolver has counted; what is in its cache is no count.
+func (d *DNS) Add(o DNS) {
+	d.Hits += o.Hits
+	d.Misses += o.Misses
+	d.Stale += o.Stale
+	d.Shared += o.Shared
+	d.Queries += o.Queries
+	d.Failures += o.Failures
+}
+
 // reader collects the readings.
 type reader struct {
 	rows [families]reading

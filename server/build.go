@@ -79,7 +79,7 @@ func (b *builder) build() (*Snapshot, error) {
 	b.next.counted = b.prev.counted
 	for key, r := range b.prev.resolvers {
 		if b.next.resolvers[key] != r {
-			count(&b.next.counted, r.Stats())
+			b.next.counted.Add(metrics.DNS(r.Stats()))
 		}
 	}
 	return b.next, nil

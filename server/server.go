@@ -16,7 +16,6 @@ import (
 	"viaduct/config"
 	"viaduct/door"
 	"viaduct/metrics"
-	"viaduct/resolve"
 )
 
 // Options are what a Server is made of. Load and Log are required.
@@ -195,20 +194,10 @@ func (s *Server) dns() metrics.DNS {
 	snapshot := s.current.Load()
 	sum := snapshot.counted
 	for _, r := range snapshot.resolvers {
-		d := r.Stats()
-		count(&sum, d)
-		sum.Entries += d.Entries
+		sum.Add(metrics.DNS(r.Stats()))
+		sum.Entries += r.Stats().Entries
 	}
 	return sum
-}
-
-func count(sum *metrics.DNS, d resolve.Stats) {
-	sum.Hits += d.Hits
-	sum.Misses += d.Misses
-	sum.Stale += d.Stale
-	sum.Shared += d.Shared
-	sum.Queries += d.Queries
-	sum.Failures += d.Failures
 }
 
 func (s *Server) panicked(reason any, stack []byte) {
