@@ -171,12 +171,8 @@ func (s *Session) Close() {
 	}
 	s.client.Drop()
 	_ = s.client.Close()
-	s.home.end(s.remote)
-}
-
-func (h *Home) end(client netip.AddrPort) {
-	if h.Ended != nil {
-		h.Ended(client)
+	if s.home.Ended != nil {
+		s.home.Ended(s.remote)
 	}
 }
 

@@ -140,7 +140,7 @@ const mostKept = 2 << 10
 // atTunnelEnd returns what is called when the tunnel has ended. It keeps copies
 // of what stands in the connection's buffer.
 func (s *Session) atTunnelEnd() func(relay.Stats, error) {
-	o, home, remote := s.o, s.home, s.remote
+	o, ended, remote := s.o, s.home.Ended, s.remote // and nothing that holds the session
 	var entry *accesslog.Entry
 	if o.Log != nil {
 		e := s.entry
@@ -151,7 +151,9 @@ func (s *Session) atTunnelEnd() func(relay.Stats, error) {
 	}
 	return func(st relay.Stats, err error) {
 		o.endTunnel(entry, st, err)
-		home.end(remote)
+		if ended != nil {
+			ended(remote)
+		}
 	}
 }
 
