@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -90,8 +91,10 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := a.find(r.URL.Path)
 	switch {
 	case !a.calledRightly(r):
+		h.Set("Connection", "close") // a stranger has no business to stay
 		say(w, http.StatusMisdirectedRequest, "The admin address is not known by this name: call it by its address, or add the name to the admin hosts.")
 	case !p.open && !a.authorized(r.Header["Authorization"]):
+		h.Set("Connection", "close")
 		h.Set("WWW-Authenticate", `Bearer realm="viaduct"`)
 		say(w, http.StatusUnauthorized, "The admin token is needed, as Authorization: Bearer TOKEN.")
 	case p.serve == nil:
@@ -165,17 +168,18 @@ func say(w http.ResponseWriter, status int, text string) {
 	_, _ = io.WriteString(w, strings.TrimSuffix(text, "\n")+"\n")
 }
 
-// Server is what serves an Admin: every wait of it is bounded. The caller runs
-// Serve and Shutdown.
+// Server is what serves an Admin: every wait of it is bounded, and so is the
+// number of its connections. The caller runs Serve and Shutdown.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:                      h,
 		ReadHeaderTimeout:            5 * time.Second,
 		ReadTimeout:                  10 * time.Second,
 		WriteTimeout:                 30 * time.Second, // a scrape, and a reader that is slow
-		IdleTimeout:                  2 * time.Minute,  // longer than it is from one scrape to the next
+		IdleTimeout:                  30 * time.Second, // one that scrapes less often connects again, which is cheap
 		MaxHeaderBytes:               8 << 10,
 		DisableGeneralOptionsHandler: true, // OPTIONS * must name this address, too
+		ConnState:                    (&visitors{open: map[net.Conn]bool{}}).see,
 		ErrorLog:                     slog.NewLogLogger(logger(log).Handler(), slog.LevelWarn),
 	}
 }

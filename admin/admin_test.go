@@ -88,6 +88,7 @@ type door struct {
 	addr string
 	log  *journal
 	open atomic.Int32 // connections
+	idle atomic.Int32 // how often one became so
 }
 
 // serve runs an Admin on the loopback. change may shorten what is too long for
@@ -97,10 +98,14 @@ func serve(t testing.TB, o admin.Options, change ...func(*http.Server)) *door {
 	d := &door{t: t, log: new(journal)}
 	o.Log = slog.New(slog.NewTextHandler(d.log, nil))
 	s := admin.Server(admin.New(o), o.Log)
-	s.ConnState = func(_ net.Conn, to http.ConnState) {
+	see := s.ConnState
+	s.ConnState = func(nc net.Conn, to http.ConnState) {
+		see(nc, to)
 		switch to {
 		case http.StateNew:
 			d.open.Add(1)
+		case http.StateIdle:
+			d.idle.Add(1)
 		case http.StateClosed:
 			d.open.Add(-1)
 		}

@@ -85,6 +85,11 @@ func TestUnits(t *testing.T) {
 			t.Errorf("the service has no line %s", line)
 		}
 	}
+	for _, step := range []string{"mkdir -p /etc/viaduct", "cp minimal.yaml /etc/viaduct/viaduct.yaml"} {
+		if !strings.Contains(service, "\n#   "+step+"\n") {
+			t.Errorf("the service has no step %s", step)
+		}
+	}
 	minimal, err := config.Load("../examples/minimal.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,11 @@ func configFlag() cli.Flag {
 
 // configFile is the file that was given with -c.
 func configFile(c *cli.Context) (string, error) {
-	if file := c.String("config"); file != "" {
+	switch file := c.String("config"); file {
+	case "":
+	case "-":
+		return "", usageError("a file is read by its name: for standard input write /dev/stdin, for a file called - write ./-")
+	default:
 		return file, nil
 	}
 	return "", usageError("which file? write viaduct " + c.Command.Name + " -c FILE")

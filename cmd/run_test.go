@@ -88,7 +88,7 @@ func TestRunTellsEveryProblem(t *testing.T) {
 	for _, command := range []string{"run", "check", "check --print"} {
 		code, out, errOut := run(t, command+" -c "+file)
 		want := file + ":2:3: unknown key \"lisen\" in forward[0]: did you mean \"listen\"?\n" +
-			file + ":3:3: forward[1].listen[0]: \"127.0.0.1:3128\": is given twice, at forward[0].listen[0] too: take one out\n" +
+			file + ":3:3: forward[1]: the default 127.0.0.1:3128 is taken by forward[0]: give this one its own listen\n" +
 			file + ":3:17: forward[1].dial_timeout: \"4\": a time needs its unit: write 4s\n"
 		if code != 1 || out != "" || errOut != want {
 			t.Errorf("%s: exit %d, %s\nit says\n%swant\n%s", command, code, out, errOut, want)

@@ -13,10 +13,10 @@ type address struct {
 	port uint16
 }
 
-// parseAddress reads host:port.
+// parseAddress reads host:port. Brackets are for IPv6, and for nothing else.
 func parseAddress(s string) (address, bool) {
 	host, port, err := net.SplitHostPort(s)
-	if err != nil || host != "" && !isHost(host) {
+	if err != nil || host != "" && !isHost(host) || s[0] == '[' && !strings.Contains(host, ":") {
 		return address{}, false
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
@@ -31,7 +31,7 @@ func (a address) loopback() bool {
 
 // plain is one form for all that mean the same.
 func (a address) plain() address {
-	a.host = strings.ToLower(a.host)
+	a.host = strings.TrimSuffix(strings.ToLower(a.host), ".")
 	if a.host == "" {
 		a.host = "::"
 	}
@@ -41,8 +41,25 @@ func (a address) plain() address {
 	return a
 }
 
+// overlap lists the hosts that an address is entered under, and those it is
+// looked for under. No host is called "*", which is any, or "*4", any of IPv4.
+func (a address) overlap() (under, among []string) {
+	ip, _ := netip.ParseAddr(a.host)
+	switch {
+	case a.host == "::":
+		return []string{"::", "*"}, []string{"*"}
+	case a.host == "0.0.0.0":
+		return []string{"0.0.0.0", "*4", "*"}, []string{"*4", "::"}
+	case a.host == "localhost":
+		return []string{"localhost", "127.0.0.1", "::1", "*4", "*"}, []string{"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}
+	case ip.Is4():
+		return []string{a.host, "*4", "*"}, []string{a.host, "0.0.0.0", "::"}
+	}
+	return []string{a.host, "*"}, []string{a.host, "::"}
+}
+
 // isHost tells whether s is an IP address or could be a name. No name ends in a
-// number: what looks like one is a slip in an address.
+// number, decimal or hexadecimal: what looks like one is a slip in an address.
 func isHost(s string) bool {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return true
@@ -53,7 +70,9 @@ func isHost(s string) bool {
 			return false
 		}
 	}
-	return len(s) <= 253 && strings.Trim(labels[len(labels)-1], digits) != ""
+	last := labels[len(labels)-1]
+	hex, isHex := strings.CutPrefix(last, "0x")
+	return len(s) <= 253 && strings.Trim(last, digits) != "" && !(isHex && strings.Trim(hex, digits+"abcdef") == "")
 }
 
 const (
@@ -67,7 +86,7 @@ func isResolver(s string) bool {
 	if !ok {
 		return isServer(s)
 	}
-	switch scheme {
+	switch strings.ToLower(scheme) {
 	case "udp", "tcp", "tls":
 		return isServer(rest)
 	case "https":
@@ -79,13 +98,9 @@ func isResolver(s string) bool {
 
 // isServer tells whether s is a host, or a host and a port above zero.
 func isServer(s string) bool {
-	if isHost(s) {
-		return true
-	}
-	if inner, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inner, "]") {
-		ip, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
-		return err == nil && ip.Is6()
-	}
 	a, ok := parseAddress(s)
-	return ok && a.host != "" && a.port != 0
+	if !ok {
+		a, ok = parseAddress(s + ":53") // an IPv6 address in brackets
+	}
+	return isHost(s) || ok && a.host != "" && a.port != 0
 }

@@ -29,7 +29,7 @@ func (r *report) check(c *Config) {
 	for i := range c.Forward {
 		r.forward(&c.Forward[i], item("forward", i), used)
 	}
-	if at, ok := parseAddress(c.Admin.Listen); ok {
+	if at, ok := parseAddress(c.Admin.Listen); ok && at.port != 0 {
 		r.once(used, at, "admin.listen", c.Admin.Listen)
 	}
 	switch {
@@ -142,24 +142,39 @@ func (r *report) listen(f *Forward, path, s string, used map[address]string) {
 		r.say(path, s, "would let anyone who reaches this address use the proxy: listen on a loopback address, or add "+
 			r.option("open", "open: true")+" if that is what you want")
 	}
-	if fine {
+	if fine && at.port != 0 && (!ok || scheme == "http") {
 		r.once(used, at, path, s)
 	}
 }
 
-// once refuses an address that is listened on already. Port 0 is another port
-// each time.
+// once refuses an address that overlaps with one that is listened on already: one
+// socket of the two could not be opened. Port 0, another port each time, never does.
 func (r *report) once(used map[address]string, at address, path, s string) {
 	at = at.plain()
-	if first := used[at]; first != "" && at.port != 0 {
-		text := "is given twice"
-		if !r.flags {
-			text += ", at " + first + " too"
+	under, among := at.overlap()
+	me, entry := r.place(path).name, above(above(path))
+	_, written := r.places[above(path)]
+	preset := !written && entry != "" && r.places[""].line > 0 // an entry of a file without listen
+	if preset {
+		me = entry
+	}
+	for _, host := range among {
+		first, ok := used[address{host, at.port}]
+		switch {
+		case !ok:
+			continue
+		case preset:
+			r.say(entry, "", "the default "+s+" is taken by "+first+": give this one its own listen")
+		default:
+			r.say(path, s, "is taken by "+first+": take one out, or give one another port")
 		}
-		r.say(path, s, text+": take one out")
 		return
 	}
-	used[at] = path
+	for _, host := range under {
+		if key := (address{host, at.port}); used[key] == "" {
+			used[key] = me
+		}
+	}
 }
 
 // egress checks the source addresses. The family of the destination says which

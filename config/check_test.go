@@ -66,6 +66,12 @@ func TestListenAddresses(t *testing.T) {
 		{"[not an address]:1", true, form},
 		{"two words:1", true, form},
 		{"a..b:1", true, form},
+		{"[a]:1", true, form},
+		{"[127.0.0.1]:1", true, form},
+		{"[localhost]:1", false, form},
+		{"[]:1", true, form},
+		{"0x7f000001:1", true, form},
+		{"127.0x1:1", true, form},
 		{strings.Repeat("a", 64) + ":1", true, form},
 		{"", true, form},
 	} {
@@ -86,6 +92,27 @@ func TestSameAddressTwice(t *testing.T) {
 		"[::1]:1 [0:0::1]:1":               false,
 		"a.example:1 A.example:1":          false,
 		":1 [::]:1":                        false,
+		"0.0.0.0:1 127.0.0.1:1":            false,
+		"0.0.0.0:1 localhost:1":            false,
+		"0.0.0.0:1 203.0.113.7:1":          false,
+		"0.0.0.0:1 [::ffff:203.0.113.7]:1": false,
+		"0.0.0.0:1 [::]:1":                 false,
+		"0.0.0.0:1 :1":                     false,
+		"0.0.0.0:1 [::1]:1":                true,
+		"0.0.0.0:1 proxy.example:1":        true, // it may be one of IPv6
+		"0.0.0.0:1 127.0.0.1:2":            true,
+		"0.0.0.0:0 127.0.0.1:0":            true,
+		"[::]:1 127.0.0.1:1":               false,
+		"[::]:1 [fe80::1%eth0]:1":          false,
+		":1 proxy.example:1":               false,
+		":1 http://localhost:1/":           false,
+		":1 :2":                            true,
+		"localhost:1 127.0.0.1:1":          false,
+		"localhost:1 [::1]:1":              false,
+		"LocalHost.:1 localhost:1":         false,
+		"localhost:1 127.0.0.2:1":          true,
+		"127.0.0.1:1 127.0.0.2:1":          true,
+		"[fe80::1%a]:1 [fe80::1%b]:1":      true,
 	} {
 		a, b, _ := strings.Cut(listen, " ")
 		one := with(func(_ *config.Config, f *config.Forward) { f.Listen, f.Open = []string{a, b}, true })
@@ -94,8 +121,9 @@ func TestSameAddressTwice(t *testing.T) {
 			c.Forward = append(c.Forward, *f)
 			c.Forward[1].Listen = []string{b}
 		})
-		if one.Check() == nil != want || two.Check() == nil != want {
-			t.Errorf("%s: %v, %v", listen, one.Check(), two.Check())
+		swapped := with(func(_ *config.Config, f *config.Forward) { f.Listen, f.Open = []string{b, a}, true })
+		if one.Check() == nil != want || two.Check() == nil != want || swapped.Check() == nil != want {
+			t.Errorf("%s: %v, %v, %v", listen, one.Check(), two.Check(), swapped.Check())
 		}
 	}
 }
@@ -130,11 +158,12 @@ func TestResolvers(t *testing.T) {
 	for resolver, fine := range map[string]bool{
 		"9.9.9.9": true, "9.9.9.9:53": true, "[2620:fe::fe]:53": true, "2620:fe::fe": true, "[2620:fe::fe]": true,
 		"udp://9.9.9.9": true, "udp://9.9.9.9:5353": true, "tcp://[::1]:53": true, "tcp://[::1]": true,
-		"tls://dns.quad9.net": true, "tls://dns.quad9.net:853": true, "tls://9.9.9.9": true,
+		"tls://dns.quad9.net": true, "tls://dns.quad9.net:853": true, "tls://9.9.9.9": true, "TLS://dns.quad9.net": true, "dns.example.": true,
 		"https://dns.quad9.net/dns-query": true, "https://dns.quad9.net": true, "https://9.9.9.9:5053/": true, "https://[2620:fe::fe]/dns-query": true,
 		"": false, "udp://": false, "https://": false, "https:///dns-query": false, "9.9.9.9:": false, "9.9.9.9:0": false, "9.9.9.9:65536": false,
 		":53": false, "udp://:53": false, "9.9.9.9/path": false, "tls://9.9.9.9/": false, "http://9.9.9.9": false, "sdns://x": false,
 		"https://user:password@9.9.9.9/": false, "https://9.9.9.9/?dns=x": false, "https://9.9.9.9/#x": false, "https://9.9.9.9:x/": false,
+		"[a]:53": false, "[a]": false, "[9.9.9.9]:53": false, "tls://[dns.example]:853": false, "[]:53": false, "::1]": false, "[[::1]]": false, "0x7f.1": false, "9.0x9": false,
 		"two words": false, "[9.9.9.9]": false, "[::1": false, "9.9.9.9 , 8.8.8.8": false, "https://9.9.9.9/\x7f": false, "https://9.9.9.9/%2e": false, "9.9.9": false, "9.9.9.256": false,
 	} {
 		err := with(func(_ *config.Config, f *config.Forward) { f.Resolver = []string{resolver} }).Check()

@@ -25,7 +25,7 @@ func (f Flag) Env() string {
 func Flags() []Flag {
 	var proxy, process []Flag
 	walk(reflect.ValueOf(Default()).Elem(), "", func(f field, _ reflect.Value, path string) {
-		switch flag := (Flag{f.flag, f.word, f.usage, f.preset, f.repeats()}); {
+		switch flag := (Flag{f.flag, f.word, f.usage, f.preset, f.list()}); {
 		case f.flag == "":
 		case strings.HasPrefix(path, "forward"):
 			proxy = append(proxy, flag)
@@ -35,9 +35,6 @@ func Flags() []Flag {
 	})
 	return append(proxy, process...)
 }
-
-// repeats tells whether the flag of f may be given several times.
-func (f field) repeats() bool { return f.list() && f.typ != portsType }
 
 // Given is what was given for a flag.
 type Given struct {
@@ -67,11 +64,14 @@ func FromFlags(given map[string]Given) (*Config, error) {
 // flag reads what was given for one flag.
 func (r *report) flag(f field, g Given, v reflect.Value, path string) {
 	words := []string{g.Values[len(g.Values)-1]} // the last one counts
-	if f.repeats() {
+	switch {
+	case f.typ == portsType:
+		words[0] = strings.Join(g.Values, ",") // it reads its commas by itself
+	case f.list():
 		words = strings.Split(strings.Join(g.Values, ","), ",")
 	}
 	for i, word := range words {
-		if f.repeats() {
+		if f.list() {
 			word = strings.TrimSpace(word)
 			words[i] = word
 		}

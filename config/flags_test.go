@@ -50,7 +50,7 @@ func TestFlags(t *testing.T) {
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("%s", got)
 	}
-	if got := strings.Join(repeat, " "); got != "listen egress resolver admin-hosts" {
+	if got := strings.Join(repeat, " "); got != "listen egress connect-ports resolver admin-hosts" {
 		t.Errorf("repeat: %s", got)
 	}
 }
@@ -86,6 +86,16 @@ func TestFlagsAreRead(t *testing.T) {
 	}
 }
 
+func TestPortsAddUp(t *testing.T) {
+	c, err := config.FromFlags(given("connect-ports=8443,443", "connect-ports= 80"))
+	if err != nil || !slices.Equal(c.Forward[0].ConnectPorts, config.Ports{80, 443, 8443}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := config.FromFlags(given("connect-ports=any", "connect-ports=443")); err == nil || !strings.Contains(err.Error(), `--connect-ports any,443: "any" is no port`) {
+		t.Errorf("%v", err)
+	}
+}
+
 // What was given is read again on each reload, and stays as it was.
 func TestGivenStays(t *testing.T) {
 	g := given("listen= 127.0.0.1:1 , 127.0.0.1:2", "open=T", "access-log= a b ")
@@ -108,7 +118,7 @@ func TestFlagProblems(t *testing.T) {
 	}{
 		{given("listen=127.0.0.1:0,nonsense"), []string{"--listen nonsense: write host:port with a port up to 65535, such as 127.0.0.1:3128"}},
 		{given("listen=0.0.0.0:1"), []string{"--listen 0.0.0.0:1: would let anyone who reaches this address use the proxy: listen on a loopback address, or add --open if that is what you want"}},
-		{given("listen=127.0.0.1:1,127.0.0.1:1"), []string{"--listen 127.0.0.1:1: is given twice: take one out"}},
+		{given("listen=127.0.0.1:1,127.0.0.1:1"), []string{"--listen 127.0.0.1:1: is taken by --listen 127.0.0.1:1: take one out, or give one another port"}},
 		{given("listen="), []string{`--listen "": write host:port`}},
 		{given("listen=a b"), []string{`--listen "a b": write host:port`}},
 		{given("listen=a\nb"), []string{`--listen "a\nb": write host:port`}},
@@ -122,7 +132,9 @@ func TestFlagProblems(t *testing.T) {
 		{given("egress=10.0.0.1,x", "egress-by=client"), []string{"--egress x: write an IP address, such as 203.0.113.7"}},
 		{given("egress=10.0.0.1", "egress-by=client"), []string{"--egress-by client: has nothing to choose from: give two addresses of one family with --egress, or take this out"}},
 		{given("admin=0.0.0.0:1"), []string{"--admin 0.0.0.0:1: would tell anyone who reaches this address what the proxy does: listen on a loopback address, or add --admin-token-file with the token"}},
-		{given("admin=127.0.0.1:3128"), []string{"--admin 127.0.0.1:3128: is given twice: take one out"}},
+		{given("admin=127.0.0.1:3128"), []string{"--admin 127.0.0.1:3128: is taken by --listen: take one out, or give one another port"}},
+		{given("listen=0.0.0.0:1,127.0.0.1:1", "open=1"), []string{"--listen 127.0.0.1:1: is taken by --listen 0.0.0.0:1: take one out, or give one another port"}},
+		{given("admin=localhost:3128"), []string{"--admin localhost:3128: is taken by --listen: take one out, or give one another port"}},
 		{given("admin-hosts=a,b"), []string{"--admin-hosts: does nothing without --admin: add that, or take this out"}},
 		{given("access-log="), []string{`--access-log "": write a path, - for standard output, or off`}},
 		{given("log-level=loud", "listen=x", "anonymity=y"), []string{"--log-level loud: choose", "--anonymity y: choose", "--listen x: write"}},

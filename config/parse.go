@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -38,7 +39,7 @@ func (r *reader) parse(text []byte) (*yaml.Node, bool) {
 		}
 	}
 	if !errors.Is(err, io.EOF) {
-		r.broken(err)
+		r.broken(err, text)
 		return nil, false
 	}
 	if r.measure(root, map[*yaml.Node]int{}) > maxValues {
@@ -84,15 +85,18 @@ func unreadable(text []byte) (at place, what string) {
 var hints = [...]struct{ message, do string }{
 	{"found character that cannot start any token", "if it is a tab, indent with spaces; else put the value in quotes"},
 	{"tab character", "indent with spaces"},
-	{"mapping values are not allowed", `put a value with ": " in it in quotes, and begin each key on a line of its own`},
+	{"mapping values are not allowed", `put a value with ": " in it in quotes, and begin each key on a line of its own, with a space after its colon`},
 	{"block sequence entries are not allowed", `write "-" with quotes when it is a value`},
 	{"did not find expected key", "let the keys of a section begin in the same column"},
 	{"did not find expected ','", "close the list or section"},
 	{"unexpected end of stream", "close the quotes"},
+	{"alphabetic or numeric character", `put "*" or "&" in quotes when it is a value`},
+	{"incompatible YAML", "take the %YAML line out"},
+	{"unknown directive", "take the line that begins with % out"},
 }
 
 // broken tells of a text that is no YAML.
-func (r *reader) broken(err error) {
+func (r *reader) broken(err error, file []byte) {
 	at, text := r.places[""], err.Error()
 	if e, ok := errors.AsType[*yaml.LoadError](err); ok {
 		at, text = place{line: max(e.Mark.Line, 1), col: max(e.Mark.Column, 1)}, e.Message
@@ -100,13 +104,30 @@ func (r *reader) broken(err error) {
 			text += fmt.Sprintf(" %s from line %d on", e.ContextMsg, e.ContextMark.Line)
 		}
 	}
-	for _, h := range hints {
-		if strings.Contains(text, h.message) {
-			text += "; " + h.do
-			break
-		}
+	if do := hint(text, file, at.line); do != "" {
+		text += "; " + do
 	}
 	r.sayAt(at, "not valid YAML: "+text)
+}
+
+// bareIPv6 is a slip that breaks the syntax, whose messages know nothing of it.
+var bareIPv6 = regexp.MustCompile(`(^|[\s,[])\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]:[0-9]`)
+
+// hint says what to do about a text that is broken in this line.
+func hint(message string, text []byte, line int) string {
+	lines := strings.Split(string(text), "\n")
+	if bareIPv6.MatchString(lines[min(line, len(lines))-1]) {
+		return "put an IPv6 address in quotes"
+	}
+	if _, port, ok := strings.Cut(message, "unknown anchor ':"); ok {
+		return `"*" begins an alias in YAML: write 0.0.0.0:` + strings.TrimSuffix(port, "' referenced")
+	}
+	for _, h := range hints {
+		if strings.Contains(message, h.message) {
+			return h.do
+		}
+	}
+	return ""
 }
 
 // measure counts the values of n with its aliases unfolded, and tells of tags.

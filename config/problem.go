@@ -28,8 +28,9 @@ func (p Problem) String() string {
 	return s
 }
 
-// Problems is all that is wrong with a configuration, in order of place. It is
-// the error of whatever reads or checks one.
+// Problems is what is wrong with a configuration, in order of place. Where that
+// is very much, the last one counts the rest. It is the error of whatever reads
+// or checks a configuration.
 type Problems []Problem //nolint:errname // it reads as what it is: a list of problems
 
 // Error has a line for each problem.
@@ -109,5 +110,11 @@ func (r *report) error() error {
 		return nil
 	}
 	slices.SortStableFunc(r.problems, func(a, b Problem) int { return cmp.Or(a.Line-b.Line, a.Col-b.Col) })
+	const most = 50 // as somebody reads at a time
+	if more := len(r.problems) - most; more > 0 {
+		next := r.problems[most]
+		next.Path, next.Text = "", fmt.Sprintf("… and %d more", more)
+		r.problems = append(r.problems[:most:most], next)
+	}
 	return r.problems
 }

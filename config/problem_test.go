@@ -55,19 +55,21 @@ var mistakes = []struct {
 		"3:3: forward[0].egress[0]: nothing stands here: write one value",
 	}},
 
-	{"units", "forward: [{dial_timeout: 30, idle_timeout: 0, drain_grace: 0, body_timeout: 1d, header_timeout: -1s, max_header: 65536}]\n", []string{
+	{"units", "forward: [{dial_timeout: 30, idle_timeout: 0, drain_grace: 0, body_timeout: 1d, half_close_timeout: 5 s, tunnel_idle_timeout: 9999999h, header_timeout: -1s, max_header: 65536}]\n", []string{
 		`1:26: forward[0].dial_timeout: "30": a time needs its unit: write 30s`,
 		`1:44: forward[0].idle_timeout: "0s": every wait is bounded; give a time above zero, such as 5m`,
 		`1:60: forward[0].drain_grace: "0": a time needs its unit: write 0s`,
-		`1:77: forward[0].body_timeout: "1d": write a time with its unit (ms, s, m, h), such as 30s`,
-		`1:97: forward[0].header_timeout: "-1s": every wait is bounded; give a time above zero, such as 10s`,
-		`1:114: forward[0].max_header: "65536": write a size from 1KiB to 1MiB with its unit, such as 64KiB`,
+		`1:77: forward[0].body_timeout: "1d": the units are ms, s, m and h, without a space: write 24h`,
+		`1:101: forward[0].half_close_timeout: "5 s": the units are ms, s, m and h, without a space: write 5s`,
+		`1:127: forward[0].tunnel_idle_timeout: "9999999h": is too long: write a time below 292 years, such as 1h`,
+		`1:153: forward[0].header_timeout: "-1s": every wait is bounded; give a time above zero, such as 10s`,
+		`1:170: forward[0].max_header: "65536": write a size from 1KiB to 1MiB with its unit, such as 64KiB`,
 	}},
 	{"grace", "forward: [{drain_grace: -1s}]\n", []string{`1:25: forward[0].drain_grace: "-1s": give a time of zero or more, such as 5s`}},
-	{"booleans", "watch: yes\nforward: [{open: on, allow_private: True}]\n", []string{
+	{"booleans", "watch: yes\nforward: [{open: on, allow_private: tRUE}]\n", []string{
 		`1:8: watch: "yes": write true or false`,
 		`2:18: forward[0].open: "on": write true or false`,
-		`2:37: forward[0].allow_private: "True": write true or false`,
+		`2:37: forward[0].allow_private: "tRUE": write true or false`,
 	}},
 	{"numbers", "forward: [{max_conns: -1, max_conns_per_client: 1e3, max_header: 2MiB}]\n", []string{
 		`1:23: forward[0].max_conns: "-1": write a number from 0 to 2147483647`,
@@ -98,9 +100,33 @@ var mistakes = []struct {
 		`3:3: forward[1].listen: no address: write at least one, such as 127.0.0.1:3128`,
 	}},
 	{"same address", "admin: {listen: 127.0.0.1:1}\nforward:\n- listen: 127.0.0.1:1\n- listen: ['http://127.0.0.1:1/', '[::ffff:127.0.0.1]:1']\n", []string{
-		`1:17: admin.listen: "127.0.0.1:1": is given twice, at forward[0].listen[0] too: take one out`,
-		`4:12: forward[1].listen[0]: "http://127.0.0.1:1/": is given twice, at forward[0].listen[0] too: take one out`,
-		`4:35: forward[1].listen[1]: "[::ffff:127.0.0.1]:1": is given twice, at forward[0].listen[0] too: take one out`,
+		`1:17: admin.listen: "127.0.0.1:1": is taken by forward[0].listen[0]: take one out, or give one another port`,
+		`4:12: forward[1].listen[0]: "http://127.0.0.1:1/": is taken by forward[0].listen[0]: take one out, or give one another port`,
+		`4:35: forward[1].listen[1]: "[::ffff:127.0.0.1]:1": is taken by forward[0].listen[0]: take one out, or give one another port`,
+	}},
+	{"default address twice", "forward:\n- open: false\n- open: false\n- listen: 127.0.0.1:3128\n- listen: '[::]:3128'\n  open: true\n", []string{
+		`3:3: forward[1]: the default 127.0.0.1:3128 is taken by forward[0]: give this one its own listen`,
+		`4:11: forward[2].listen[0]: "127.0.0.1:3128": is taken by forward[0]: take one out, or give one another port`,
+		`5:11: forward[3].listen[0]: "[::]:3128": is taken by forward[0]: take one out, or give one another port`,
+	}},
+	{"default address taken", "forward: [{listen: '0.0.0.0:3128', open: true}, {}]\nadmin: {listen: 'localhost:3128'}\n", []string{
+		`1:49: forward[1]: the default 127.0.0.1:3128 is taken by forward[0].listen[0]: give this one its own listen`,
+		`2:17: admin.listen: "localhost:3128": is taken by forward[0].listen[0]: take one out, or give one another port`,
+	}},
+	{"stars", "forward: [{listen: ['*:3128', '*:x', '*:']}]\n", []string{
+		`1:21: forward[0].listen[0]: "*:3128": write host:port`,
+		`1:31: forward[0].listen[1]: "*:x": write host:port`,
+		`1:38: forward[0].listen[2]: "*:": write host:port`,
+	}},
+	{"keys of other programs", "forward: [{bind: x, port: 1, address: y, dns: z, users_file: f, auth: g}]\nadmin: {token: t}\ndns: z\n", []string{
+		`1:12: unknown key "bind" in forward[0]: did you mean "listen"?`,
+		`1:21: unknown key "port" in forward[0]: did you mean "listen"?`,
+		`1:30: unknown key "address" in forward[0]: did you mean "listen"?`,
+		`1:42: unknown key "dns" in forward[0]: did you mean "resolver"?`,
+		`1:50: unknown key "users_file" in forward[0]: it is not served by this version, take it out`,
+		`1:65: unknown key "auth" in forward[0]: it is not served by this version, take it out`,
+		`2:9: unknown key "token" in admin: did you mean "token_file"?`,
+		`3:1: unknown key "dns" at the top level: it belongs under forward[] as resolver`,
 	}},
 	{"egress", "forward:\n- egress: [203.0.113.7, bogus, 0.0.0.0, 224.0.0.1, '::ffff:203.0.113.7']\n  egress_by: client\n", []string{
 		`2:25: forward[0].egress[1]: "bogus": write an IP address, such as 203.0.113.7`,
@@ -135,7 +161,16 @@ var mistakes = []struct {
 	{"two colons", "log: level: info\n", []string{"1:11: not valid YAML: mapping values are not allowed in this context; put a value"}},
 	{"dash", "log: {access: {path: -}}\n", []string{"1:22: not valid YAML: "}},
 	{"bare dash", "log:\n  access:\n    path: -\n", []string{`3:11: not valid YAML: block sequence entries are not allowed in this context; write "-" with quotes when it is a value`}},
-	{"unknown anchor", "forward: *x\n", []string{"1:10: not valid YAML: unknown anchor 'x' referenced"}},
+	{"unknown anchor", "forward: *x # not a * alone\n", []string{"1:10: not valid YAML: unknown anchor 'x' referenced"}},
+	{"star", "forward:\n- listen: *:3128\n", []string{`2:11: not valid YAML: unknown anchor ':3128' referenced; "*" begins an alias in YAML: write 0.0.0.0:3128`}},
+	{"star alone", "forward:\n- listen: *\n", []string{`2:12: not valid YAML: did not find expected alphabetic or numeric character; put "*" or "&" in quotes when it is a value`}},
+	{"bare IPv6", "forward:\n- listen: [::1]:3128\n  open: true\n", []string{"2:16: not valid YAML: did not find expected key; put an IPv6 address in quotes"}},
+	{"bare IPv6 in a section", "forward: [{listen: [fd00::5]:3128}]\n", []string{"1:29: not valid YAML: did not find expected ',' or '}'; put an IPv6 address in quotes"}},
+	{"bare IPv6 in a list", "forward:\n- listen: [[::1]:3128]\n", []string{"2:12: forward[0].listen[0]: an IPv6 address without quotes stands here: write one value, such as 127.0.0.1:3128"}},
+	{"directive", "%YAML 1.2\n---\nforward: [{}]\n", []string{"1:1: not valid YAML: found incompatible YAML document; take the %YAML line out"}},
+	{"directive of no meaning", "%FOO\n---\nforward: [{}]\n", []string{"1:5: not valid YAML: found unknown directive name; take the line that begins with % out"}},
+	{"no space after the colon", "forward:\n- listen:127.0.0.1:3128\n", []string{`2:3: forward[0]: "listen:127.0.0.1:3128" stands here: write keys and their values, such as listen: …, with a space after the colon`}},
+	{"no space before more", "forward:\n- listen:127.0.0.1:3128\n  open: true\n", []string{"3:7: not valid YAML: mapping values are not allowed in this context; put a value with \": \" in it in quotes, and begin each key on a line of its own, with a space after its colon"}},
 	{"two documents", "forward: [{}]\n---\nforward: [{}]\n", []string{"2:1: a second document begins here: a file holds one configuration"}},
 	{"broken second document", "forward: [{}]\n---\n[\n", []string{"4:1: not valid YAML: "}},
 	{"tags", "forward: !!seq [{open: !yes true}]\n", []string{`1:10: tags mean nothing here: take "!!seq" out`, `1:24: tags mean nothing here: take "!yes" out`}},
@@ -173,6 +208,36 @@ func TestProblems(t *testing.T) {
 				t.Errorf("it says only\n%s\nwant\n%s", err, strings.Join(c.want, "\n"))
 			}
 		})
+	}
+}
+
+func TestTimes(t *testing.T) {
+	for word, want := range map[string]string{
+		"5 s": "write 5s", "5S": "write 5s", "1h 30M": "write 1h30m", "1h 30min": "write 1h30m", "5min": "write 5m", "5 Minutes": "write 5m", "90 sec": "write 90s", "1.5d": "with its unit", "3 days": "write 72h", "2w": "with its unit",
+		"10msec": "with its unit", "5 ms": "write 5ms", "5": "write 5s", "5 ": "write 5s", "+5": "write +5s", "1 hour": "write 1h",
+		"9999999h": "is too long", "99999999999999999999": "is too long", "9999999d": "is too long", "9999999 hours": "is too long", "99999999999999999999 s": "is too long", "1e9s": "with its unit (ms, s, m, h), such as 5m",
+		"s": "with its unit", "": "with its unit", " ": "with its unit", "d": "with its unit", "5y": "with its unit", "-5": "with its unit", "-5 s": "with its unit", "-5d": "with its unit", "soon": "with its unit", "5s5": "write 5s5s", ".": "with its unit",
+		"1d12h": "with its unit", "0." + strings.Repeat("0", 100_000): "write 0.000000000000000000s",
+	} {
+		_, err := config.Read("v.yaml", []byte("forward: [{idle_timeout: '"+word+"'}]"))
+		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 200 {
+			t.Errorf("%.50q: %.200v, want %s", word, err, want)
+		}
+	}
+}
+
+// Nobody reads forty thousand lines: the last one counts what is not told.
+func TestManyProblemsAreCounted(t *testing.T) {
+	for n, more := range map[int]string{50: "", 51: "v.yaml:52:3: … and 1 more", 5000: "v.yaml:52:3: … and 4950 more"} {
+		_, err := config.Read("v.yaml", []byte("forward:\n- open: no\n"+strings.Repeat("  x: 1\n", n-1)))
+		lines := strings.Split(err.Error(), "\n")
+		if want := min(n, 51); len(lines) != want || more != "" && lines[50] != more {
+			t.Errorf("%d lines for %d problems, the last one %s", len(lines), n, lines[len(lines)-1])
+		}
+	}
+	_, err := config.FromFlags(given("listen=" + strings.Repeat("x,", 99)))
+	if err == nil || !strings.HasSuffix(err.Error(), "\n… and 50 more") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -54,12 +54,16 @@ func (r *reader) section(n *yaml.Node, v reflect.Value, path string) {
 	if isNull(n) {
 		return
 	}
+	all := fields(v.Type())
 	if n.Kind != yaml.MappingNode {
 		r.places[path] = spot(n)
-		r.say(path, "", kindOf(n)+" stands here: write keys and their values, such as "+fields(v.Type())[0].key+": …")
+		text := kindOf(n) + " stands here: write keys and their values, such as " + all[0].key + ": …"
+		if n.Kind == yaml.ScalarNode {
+			text += ", with a space after the colon"
+		}
+		r.say(path, "", text)
 		return
 	}
-	all := fields(v.Type())
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		where := spot(n.Content[i])
 		f, text := r.find(all, resolve(n.Content[i]), path)
@@ -172,6 +176,8 @@ func kindOf(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.SequenceNode:
 		return "a list"
+	case n.Kind == yaml.MappingNode && len(n.Content) > 0 && n.Content[0].Kind == yaml.SequenceNode: // [::1]:3128
+		return "an IPv6 address without quotes"
 	case n.Kind == yaml.MappingNode:
 		return "a section"
 	case isNull(n):

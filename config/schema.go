@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"reflect"
 )
 
@@ -52,11 +53,14 @@ func shown(v reflect.Value) any {
 	return word(v)
 }
 
-// Patterns of what has a unit, and of ports in one word.
+// Patterns of what has a unit, of ports in one word, and of what may stand in
+// quotes.
 const (
-	durationPattern = `^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$`
-	sizePattern     = `^[0-9]+ *(B|kB|KiB|MB|MiB|GiB)$`
-	portsPattern    = `^(any|[0-9]+( *, *[0-9]+)*)$`
+	durationPattern = `^\+?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`
+	sizePattern     = `^ *[0-9]+ *(B|kB|KiB|MB|MiB|GiB)$`
+	portsPattern    = `^(any| *[0-9]+ *(, *[0-9]+ *)*)$`
+	booleanPattern  = `^(true|false|True|False|TRUE|FALSE)$`
+	numberPattern   = `^\+?[0-9]+$`
 )
 
 func (f field) schema() object {
@@ -66,19 +70,20 @@ func (f field) schema() object {
 	case f.sections():
 		return object{"type": "array", "minItems": 1, "items": sectionSchema(f.typ.Elem())}
 	case f.typ == portsType:
-		port := object{"type": "integer", "minimum": 1, "maximum": 65535}
-		return object{"anyOf": []object{{"type": "string", "pattern": portsPattern}, port, {"type": "array", "items": port, "minItems": 1}}}
+		one := object{"type": []string{"integer", "string"}, "minimum": 1, "maximum": 65535, "pattern": portsPattern}
+		return object{"anyOf": []object{one, {"type": "array", "items": one, "minItems": 1}}}
 	case f.list():
 		one := field{typ: f.typ.Elem()}.schema()
-		return object{"anyOf": []object{one, {"type": "array", "items": one}}}
+		least := min(1, len(f.preset)) // where the default is something, nothing is wrong
+		return object{"anyOf": []object{one, {"type": "array", "items": one, "minItems": least}}}
 	case f.typ == durationType:
 		return object{"type": "string", "pattern": durationPattern}
 	case f.typ == sizeType:
 		return object{"type": "string", "pattern": sizePattern}
 	case f.typ.Kind() == reflect.Bool:
-		return object{"type": "boolean", "default": false}
+		return object{"type": []string{"boolean", "string"}, "pattern": booleanPattern, "default": false}
 	case f.typ.Kind() == reflect.Int:
-		return object{"type": "integer", "minimum": 0}
+		return object{"type": []string{"integer", "string"}, "minimum": 0, "maximum": math.MaxInt32, "pattern": numberPattern}
 	case f.oneof != nil:
 		return object{"enum": f.oneof}
 	}

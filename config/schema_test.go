@@ -157,7 +157,10 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 		"forward: [{}]", "forward: [~]", "forward:\n- listen: 127.0.0.1:1\n", "forward: [{}]\nlog:\n", "forward: [{}]\nlog: {access: }\n",
 		"forward: [{connect_ports: any}]", "forward: [{connect_ports: 443}]", "forward: [{connect_ports: '443, 80'}]", "forward: [{connect_ports: [443, 80]}]",
 		"forward: [{idle_timeout: 1h30m5.5s, drain_grace: 0s, max_header: 8 KiB, max_conns: 3, open: true}]",
-		"forward: [{egress: 10.0.0.1, resolver: [9.9.9.9]}]",
+		"forward: [{egress: 10.0.0.1, resolver: [9.9.9.9]}]", "forward: [{egress: [], resolver: []}]",
+		"forward: [{open: True, allow_private: FALSE}]\nwatch: TRUE", "forward: [{open: 'true', max_conns: '5', max_conns_per_client: 2147483647}]",
+		"forward: [{connect_ports: ['443,80', 8443]}]", "forward: [{connect_ports: [any]}]", "forward: [{connect_ports: ' 443 ,80 '}]", "forward: [{connect_ports: ['443']}]",
+		"forward: [{idle_timeout: +5s, drain_grace: 5μs, dial_timeout: 500µs, max_header: ' 8 KiB'}]",
 	} {
 		if _, err := config.Read("v.yaml", []byte(text)); err != nil {
 			t.Errorf("%s\nthe reader says %v", text, err)
@@ -170,6 +173,8 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 		"", "~", "{}", "[]", "forward: {}", "forward: []", "forward: [x]", "forwrd: [{}]", "forward: [{lisen: x}]", "forward: [{}]\npools: {}", "forward: [{}]\nlog: info",
 		"forward: [{idle_timeout: 30}]", "forward: [{idle_timeout: '30'}]", "forward: [{idle_timeout: 1d}]", "forward: [{idle_timeout: -1s}]", "forward: [{drain_grace: 0}]",
 		"forward: [{max_header: 65536}]", "forward: [{max_header: 64K}]", "forward: [{max_conns: -1}]", "forward: [{max_conns: 1.5}]", "forward: [{max_conns: many}]",
+		"forward: [{max_conns: 2147483648}]", "forward: [{max_conns: '-1'}]", "forward: [{listen: []}]", "forward: [{open: 'tRue'}]", "forward: [{connect_ports: ['x']}]",
+		"forward: [{idle_timeout: 5 s}]", "forward: [{idle_timeout: 5S}]", "forward: [{max_header: -1KiB}]", "forward: [{egress: [~]}]",
 		"forward: [{open: yes}]", "forward: [{open: 1}]", "forward: [{anonymity: none}]", "forward: [{anonymity: [strict]}]", "forward: [{listen: [[x]]}]", "forward: [{listen: }]",
 		"forward: [{connect_ports: []}]", "forward: [{connect_ports: [0]}]", "forward: [{connect_ports: [any]}]x", "forward: [{connect_ports: http}]", "forward: [{connect_ports: [65536]}]",
 	} {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -10,8 +11,11 @@ import (
 )
 
 // notYet are keys of the product that this version does not serve.
-const notYet = " pools reverse registry users rules allow deny report_only route via upstream balance" +
+const notYet = " pools reverse registry users users_file auth rules allow deny report_only route via upstream balance" +
 	" tls tls_cert tls_key tls_client_ca inspect ca pac rate_limit bandwidth "
+
+// synonyms are keys of other programs, with ours.
+const synonyms = " address=listen bind=listen port=listen dns=resolver token=token_file "
 
 // find finds the option of a key among those of a section, or says what to write
 // instead.
@@ -47,16 +51,17 @@ func (r *reader) meant(section []field, key string) string {
 	for i := range section {
 		keys[i] = section[i].key
 	}
-	if slices.Contains(keys, key) {
-		return fmt.Sprintf("did you mean %q?", key)
-	}
-	if strings.Contains(notYet, " "+key+" ") {
+	_, same, _ := strings.Cut(synonyms, " "+key+"=")
+	same, _, _ = strings.Cut(same, " ")
+	same = cmp.Or(same, key)
+	switch best := Nearest(key, keys); {
+	case slices.Contains(keys, same):
+		return fmt.Sprintf("did you mean %q?", same)
+	case strings.Contains(notYet, " "+key+" "):
 		return "it is not served by this version, take it out"
-	}
-	if r.homes[key] != nil {
-		return "it belongs " + strings.Join(r.homes[key], ", or ")
-	}
-	if best := nearest(key, keys); best != "" {
+	case r.homes[same] != nil:
+		return strings.TrimSuffix("it belongs "+strings.Join(r.homes[same], ", or ")+" as "+same, " as "+key)
+	case best != "":
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return "write one of " + strings.Join(keys, ", ")
@@ -78,9 +83,9 @@ func homes() map[string][]string {
 	return m
 }
 
-// nearest is the word that is the fewest slips of the hand from s, if they are
-// few for its length.
-func nearest(s string, words []string) string {
+// Nearest is the word that is the fewest slips of the hand from s, if they are
+// few for its length; "" when there is none.
+func Nearest(s string, words []string) string {
 	best, least := "", 2+len(s)/3
 	for _, w := range words {
 		if len(s) < 2*len(w) && slips(s, w) < least {
@@ -90,12 +95,8 @@ func nearest(s string, words []string) string {
 	return best
 }
 
-// slips counts letters that are missing, too many or wrong between a and b, which
-// are short.
+// slips counts letters that are missing, too many or wrong between a and b.
 func slips(a, b string) int {
-	if a == "" || b == "" {
-		return len(a) + len(b)
-	}
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

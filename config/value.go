@@ -38,11 +38,8 @@ func (f field) parse(v reflect.Value, word string) (text string) {
 	switch v.Type() {
 	case durationType:
 		d, err := time.ParseDuration(word)
-		if _, bare := time.ParseDuration(word + "s"); bare == nil && (err != nil && word[0] != '-' || word == "0" && f.least != "") {
-			return "a time needs its unit: write " + word + "s"
-		}
-		if err != nil {
-			return "write a time with its unit (ms, s, m, h), such as " + f.example()
+		if err != nil || word == "0" && f.least != "" {
+			return f.times(word)
 		}
 		v.SetInt(int64(d))
 		return ""
@@ -63,10 +60,14 @@ func (f field) parse(v reflect.Value, word string) (text string) {
 	}
 	switch v.Kind() {
 	case reflect.Bool:
-		if word != "true" && word != "false" {
+		switch word { // YAML 1.2.2 section 10.3.2
+		case "true", "True", "TRUE":
+			v.SetBool(true)
+		case "false", "False", "FALSE":
+			v.SetBool(false)
+		default:
 			return "write true or false"
 		}
-		v.SetBool(word == "true")
 	case reflect.Int:
 		n, err := strconv.Atoi(word)
 		if err != nil {
@@ -77,6 +78,32 @@ func (f field) parse(v reflect.Value, word string) (text string) {
 		v.SetString(word)
 	}
 	return ""
+}
+
+// times says what to write for a word that is no time.
+func (f field) times(word string) string {
+	const longUnits = " sec secs second seconds min mins minute minutes hr hrs hour hours "
+	joined := strings.ToLower(strings.ReplaceAll(word, " ", ""))
+	number := strings.TrimRight(joined, letters)
+	unit, text := joined[len(number):], "the units are ms, s, m and h, without a space: write "
+	switch days, _ := strconv.Atoi(number); {
+	case unit == "":
+		unit, text = "s", "a time needs its unit: write "
+	case days > 0 && (unit == "d" || unit == "day" || unit == "days"):
+		number, unit = strconv.Itoa(24*min(days, 1<<40)), "h"
+	case strings.Contains(longUnits, " "+unit+" "):
+		unit = unit[:1]
+	}
+	_, err := time.ParseDuration(number + unit)
+	rest := strings.TrimLeft(number, digits)
+	_, form := time.ParseDuration("0" + rest + unit)
+	switch {
+	case err == nil && number[0] != '-':
+		return fmt.Sprintf("%s%.20s%s", text, number, unit)
+	case form == nil && rest != number:
+		return "is too long: write a time below 292 years, such as " + f.example()
+	}
+	return "write a time with its unit (ms, s, m, h), such as " + f.example()
 }
 
 // example is a value that the operator may write: the default, unless that says
@@ -151,14 +178,8 @@ func word(v reflect.Value) string {
 
 // durationWord is 5m for what Go writes as 5m0s.
 func durationWord(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+	s := strings.Replace(d.String()+" ", "m0s ", "m ", 1)
+	return strings.TrimSpace(strings.Replace(s, "h0m ", "h ", 1))
 }
 
 func sizeWord(n Size) string {

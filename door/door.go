@@ -20,22 +20,21 @@ type Listener struct {
 	end time.Time // of the last call; zero before it
 }
 
-// Open listens on an address.
+// Open listens on an address. 0.0.0.0 is every address of IPv4 and no other; [::],
+// or none, is every address of both families.
 func Open(addr string) (*Listener, error) { return open(addr, setProbes) }
 
 // OpenBeside listens on an address that overlaps with those of listeners which
 // are about to close, 0.0.0.0:3128 with 127.0.0.1:3128 say. For that moment they
 // share the port; never with another process.
 func OpenBeside(addr string, going []*Listener) (*Listener, error) {
-	for _, l := range going {
-		l.share(1)
-		defer l.share(0)
-	}
+	share(1, going...)
+	defer share(0, going...)
 	l, err := open(addr, func(network, address string, raw syscall.RawConn) error {
 		return errors.Join(setProbes(network, address, raw), setShared(raw, 1))
 	})
 	if err == nil {
-		l.share(0)
+		share(0, l)
 	}
 	return l, err
 }
@@ -43,11 +42,21 @@ func OpenBeside(addr string, going []*Listener) (*Listener, error) {
 func open(addr string, control func(string, string, syscall.RawConn) error) (*Listener, error) {
 	lc := net.ListenConfig{KeepAlive: -1, Control: control}
 	lc.SetMultipathTCP(false) // its accept costs more, and no peer speaks it
-	l, err := lc.Listen(context.Background(), "tcp", addr)
+	l, err := lc.Listen(context.Background(), network(addr), addr)
 	if err != nil {
 		return nil, err
 	}
 	return &Listener{tcp: l.(*net.TCPListener)}, nil
+}
+
+// network is what to listen with: package net takes 0.0.0.0 for [::] unless it is
+// told, and would let clients in by addresses that nobody wrote.
+func network(addr string) string {
+	host, _, _ := net.SplitHostPort(addr)
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 // Addr is the address that it listens on.
@@ -121,9 +130,11 @@ func setProbes(_, _ string, c syscall.RawConn) error {
 	return errors.Join(c.Control(set), err)
 }
 
-func (l *Listener) share(on int) {
-	if raw, err := l.tcp.SyscallConn(); err == nil {
-		_ = setShared(raw, on)
+func share(on int, list ...*Listener) {
+	for _, l := range list {
+		if raw, err := l.tcp.SyscallConn(); err == nil {
+			_ = setShared(raw, on)
+		}
 	}
 }
 

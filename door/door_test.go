@@ -22,14 +22,13 @@ func open(t *testing.T, addr string) *door.Listener {
 	return l
 }
 
-func dial(t *testing.T, addr string) net.Conn {
+func dial(t *testing.T, addr string) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	return c
 }
 
 func TestLastCallLetsTheQueueIn(t *testing.T) {
@@ -92,10 +91,53 @@ func TestPortIsSharedForAMomentOnly(t *testing.T) {
 	_ = c.Close()
 }
 
+// What is written as IPv4 is open to IPv4 alone.
+func TestFamilies(t *testing.T) {
+	six, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip("this machine has no IPv6")
+	}
+	_ = six.Close()
+	for addr, want := range map[string]bool{
+		"0.0.0.0:0": false, "[::ffff:0.0.0.0]:0": false, "127.0.0.1:0": false, ":0": true, "[::]:0": true, "[::1]:0": true,
+	} {
+		l := open(t, addr)
+		port := strconv.Itoa(int(l.Addr().Port()))
+		c, err := net.Dial("tcp6", "[::1]:"+port)
+		if err == nil {
+			_ = c.Close()
+		}
+		if got := err == nil; got != want {
+			t.Errorf("%s is open to IPv6: %v, want %v", addr, got, want)
+		}
+		if addr == "[::1]:0" {
+			continue
+		}
+		dial(t, "127.0.0.1:"+port)
+	}
+}
+
+// A host of IPv4 is beside one of both families, and the other way round.
+func TestFamiliesChangeOnOnePort(t *testing.T) {
+	four := open(t, "0.0.0.0:0")
+	both := "[::]:" + strconv.Itoa(int(four.Addr().Port()))
+	l, err := door.OpenBeside(both, []*door.Listener{four})
+	if err != nil {
+		t.Fatal(err)
+	}
+	four.Close()
+	again, err := door.OpenBeside("0.0.0.0:"+strconv.Itoa(int(l.Addr().Port())), []*door.Listener{l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+	l.Close()
+}
+
 func TestClaimFindsTheSocketOfAnAddress(t *testing.T) {
-	one, all := open(t, "127.0.0.1:0"), open(t, "[::]:0")
+	one, all, four, six := open(t, "127.0.0.1:0"), open(t, "[::]:0"), open(t, "0.0.0.0:0"), open(t, ":0")
 	port := func(l *door.Listener) string { return ":" + strconv.Itoa(int(l.Addr().Port())) }
-	list := []*door.Listener{one, all}
+	list := []*door.Listener{one, all, four, six}
 	for _, c := range []struct {
 		addr string
 		want *door.Listener
@@ -105,7 +147,12 @@ func TestClaimFindsTheSocketOfAnAddress(t *testing.T) {
 		{"0.0.0.0" + port(one), nil},
 		{"[::ffff:127.0.0.1]" + port(one), one},
 		{"127.0.0.1" + port(one), nil}, // it has been taken
-		{"0.0.0.0" + port(all), all},
+		{"0.0.0.0" + port(all), nil},   // it would let IPv6 in
+		{port(all), all},
+		{port(four), nil},
+		{"[::]" + port(four), nil},
+		{"0.0.0.0" + port(four), four},
+		{"[::]" + port(six), six},
 	} {
 		if got, err := door.Claim(&list, c.addr); err != nil || got != c.want {
 			t.Errorf("%s: %v, %v", c.addr, got, err)

@@ -59,10 +59,14 @@ func Claim(list *[]*Listener, addr string) (*Listener, error) {
 	return nil, nil
 }
 
-// same tells whether two addresses to listen on are the same one. All addresses
-// of IPv4 and of IPv6 are alike here: one socket serves both.
+// same tells whether two addresses to listen on are the same one. No host at all
+// is [::], which is what systemd makes of a port alone, too.
 func same(a, b netip.AddrPort) bool {
-	x, y := a.Addr().Unmap(), b.Addr().Unmap()
-	everywhere := func(ip netip.Addr) bool { return !ip.IsValid() || ip.IsUnspecified() }
-	return a.Port() == b.Port() && (x == y || everywhere(x) && everywhere(y))
+	plain := func(ip netip.Addr) netip.Addr {
+		if !ip.IsValid() {
+			return netip.IPv6Unspecified()
+		}
+		return ip.Unmap()
+	}
+	return a.Port() == b.Port() && plain(a.Addr()) == plain(b.Addr())
 }

@@ -76,7 +76,7 @@ func (s Server) at(text string) (Server, error) {
 	switch {
 	case s.port == 0:
 		return s, errors.New("a port is a number from 1 to 65535, after an IPv6 address in brackets: [2606:4700::1111]:53")
-	case !s.addr.IsValid() && !valid(s.host):
+	case !s.addr.IsValid() && !valid(s.host), strings.ContainsAny(s.addr.Zone(), "[]%"):
 		return s, fmt.Errorf("%q is neither an address nor a name: write 1.1.1.1, 1.1.1.1:53 or tls://dns.example", text)
 	}
 	return s, nil

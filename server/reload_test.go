@@ -287,7 +287,7 @@ func TestResolverIsOneForConfigurationAndResolver(t *testing.T) {
 		"9.9.9.9", "9.9.9.9:53", "[2620:fe::fe]:53", "2620:fe::fe", "udp://9.9.9.9", "tcp://9.9.9.9:5353", "tls://dns.example",
 		"tls://9.9.9.9:853", "https://dns.example/dns-query", "https://9.9.9.9", "https://dns.example:8443/q", "dns.example",
 		"", "9.9.9.256", "tls://", "http://9.9.9.9", "quic://9.9.9.9", "9.9.9.9:0", "9.9.9.9:99999", "tls://9.9.9.9/path",
-		"https://user@dns.example/", "udp://9.9.9.9/x", "9.9.9.9 ", "[::1", "127.1", "https://dns.example/q?x=1", "https://dns.example/q#f",
+		"https://user@dns.example/", "udp://9.9.9.9/x", "9.9.9.9 ", "[::1", "127.1", "[a]:53", "[9.9.9.9]:53", "::1]", "TLS://x", "[fe80::1%eth0]:53", "[::%[]:1", "https://dns.example/q?x=1", "https://dns.example/q#f",
 	} {
 		conf := plain("127.0.0.1:0")
 		conf.Resolver = []string{addr}
