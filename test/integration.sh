@@ -378,7 +378,7 @@ try 'node: core' "$(program_lines core.origin.test)" node_program core
 try 'node: https-proxy-agent' 'CONNECT https-proxy-agent.origin.test:80 200, CONNECT https-proxy-agent.origin.test:443 200' node_program https-proxy-agent
 try 'node: undici 6' 'CONNECT undici.origin.test:80 200, CONNECT undici.origin.test:443 200' node_program undici
 # The newest undici asks for Node 20.18, Debian 12 has Node 18.
-node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 22 && !(Number(process.versions.node.split(".")[0]) === 20 && Number(process.versions.node.split(".")[1]) >= 18))' &&
+node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || major === 20 && minor >= 18 ? 0 : 1)' &&
 	try 'node: undici 7' 'CONNECT undici7.origin.test:443 200' node_program undici7
 try 'python: urllib' "$(program_lines urllib.origin.test)" python_program urllib
 try 'python: requests' "$(program_lines requests.origin.test)" python_program requests
