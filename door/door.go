@@ -11,6 +11,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Listener is a socket that clients come in through. One goroutine accepts; the
@@ -77,7 +79,7 @@ func (l *Listener) CallLast() { _ = l.tcp.SetDeadline(time.Now()) }
 // comes, the socket closes after lastCall.
 const (
 	lastWait = time.Millisecond
-	lastCall = 100 * time.Millisecond
+	lastCall = 300 * time.Millisecond
 )
 
 // Accept waits for a client. Its error is net.ErrClosed when no more will come;
@@ -94,13 +96,26 @@ func (l *Listener) Accept() (*net.TCPConn, error) {
 		switch {
 		case err == nil:
 			return nc, nil
-		case !l.end.IsZero():
-			return nil, l.over()
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, err
+		case l.end.IsZero():
+			l.end = time.Now().Add(lastCall)
+		case !l.isCalled(): // the deadline may have passed before its time came to run
+			return nil, l.over()
 		}
-		l.end = time.Now().Add(lastCall)
 	}
+}
+
+// isCalled tells whether somebody waits in the queue.
+func (l *Listener) isCalled() bool {
+	var n int
+	raw, err := l.tcp.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		})
+	}
+	return err == nil && n > 0
 }
 
 func (l *Listener) over() error {

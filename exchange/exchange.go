@@ -42,7 +42,6 @@ type Options struct {
 	IdleTimeout     time.Duration // between requests; gap in an answer's body
 	Tunnel          relay.Options
 
-	Tunnels  *relay.Set
 	Log      *accesslog.Writer              // nil logs nothing
 	Metrics  *metrics.Front                 // nil counts nothing
 	Panicked func(reason any, stack []byte) // told of a panic, which ended one connection
@@ -52,6 +51,7 @@ type Options struct {
 type Home struct {
 	Current  func() *Options             // the options of the moment; asked for each request, save that MaxHeader holds for good
 	Draining *atomic.Bool                // the connection ends after its exchange
+	Tunnels  *relay.Set                  // for what becomes a tunnel
 	Ended    func(client netip.AddrPort) // told when the connection, or its tunnel, is over; may be nil
 }
 

@@ -63,7 +63,7 @@ func begin(t testing.TB, change func(*rig)) *rig {
 	r.o = exchange.Options{
 		Mode: "test", MaxHeader: 64 << 10,
 		HeaderTimeout: patience, BodyTimeout: patience, DialTimeout: patience, ResponseTimeout: patience, IdleTimeout: patience,
-		Tunnels: &r.tunnels, Log: r.log,
+		Log:      r.log,
 		Panicked: func(reason any, _ []byte) { r.panics <- reason },
 	}
 	r.dialer = upstream.Dialer{Guard: &r.guard, Lookup: func(context.Context, string) ([]netip.Addr, error) {
@@ -106,7 +106,7 @@ func (r *rig) serve(nc net.Conn) {
 }
 
 func (r *rig) open(nc net.Conn) (s *exchange.Session) {
-	home := exchange.Home{Current: func() *exchange.Options { return &r.o }, Draining: &r.draining}
+	home := exchange.Home{Current: func() *exchange.Options { return &r.o }, Draining: &r.draining, Tunnels: &r.tunnels}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n := len(r.spare); n > 0 {

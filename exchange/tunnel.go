@@ -129,7 +129,7 @@ func (s *Session) handOver(server net.Conn, early []byte) {
 	s.taken = true
 	client := s.client.Detach()
 	s.o.Metrics.TunnelOpened(s.entry.Dial)
-	s.o.Tunnels.Go(client, server, s.client.TakeBuffered(), early, s.o.Tunnel, s.atTunnelEnd())
+	s.home.Tunnels.Go(client, server, s.client.TakeBuffered(), early, s.o.Tunnel, s.atTunnelEnd())
 	s.client.Release()
 }
 

@@ -17,6 +17,7 @@ import (
 	"viaduct/exchange"
 	"viaduct/fault"
 	"viaduct/hop"
+	"viaduct/relay"
 	"viaduct/upstream"
 	"viaduct/wire"
 )
@@ -86,7 +87,13 @@ func (p *Proxy) mayConnect(port uint16) bool {
 type Home struct {
 	Current  func() *Proxy
 	Draining *atomic.Bool
+	Tunnels  *relay.Set
 	Ended    func(client netip.AddrPort)
+}
+
+// of is the same for a session of c.
+func (h *Home) of(c *Client) exchange.Home {
+	return exchange.Home{Current: c.turn, Draining: h.Draining, Tunnels: h.Tunnels, Ended: h.Ended}
 }
 
 // Client is one client connection of a proxy.
@@ -103,12 +110,12 @@ type Client struct {
 func Accept(nc net.Conn, h Home, old *Client) *Client {
 	if old != nil && old.Released() {
 		old.current = h.Current
-		old.Reopen(nc, exchange.Home{Current: old.turn, Draining: h.Draining, Ended: h.Ended})
+		old.Reopen(nc, h.of(old))
 		return old
 	}
 	c := &Client{current: h.Current}
 	c.turn = c.next
-	c.Session = exchange.Open(nc, exchange.Home{Current: c.turn, Draining: h.Draining, Ended: h.Ended})
+	c.Session = exchange.Open(nc, h.of(c))
 	return c
 }
 

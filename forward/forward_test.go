@@ -109,7 +109,7 @@ func begin(t testing.TB, change func(*house)) *house {
 	h.exchange = exchange.Options{
 		Mode: "forward", MaxHeader: 64 << 10,
 		HeaderTimeout: patience, BodyTimeout: patience, DialTimeout: patience, ResponseTimeout: patience, IdleTimeout: patience,
-		Tunnels: &h.tunnels, Log: accesslog.New(nowhere{}, accesslog.JSON),
+		Log:      accesslog.New(nowhere{}, accesslog.JSON),
 		Metrics:  metrics.New("test").Front("test"),
 		Panicked: func(reason any, stack []byte) { h.panics.Add(1); t.Errorf("panic: %v\n%s", reason, stack) },
 	}
@@ -170,7 +170,7 @@ func (h *house) serve(nc net.Conn) {
 	if n := len(h.spare); n > 0 {
 		old, h.spare = h.spare[n-1], h.spare[:n-1]
 	}
-	c := forward.Accept(nc, forward.Home{Current: h.current, Draining: &h.draining}, old)
+	c := forward.Accept(nc, forward.Home{Current: h.current, Draining: &h.draining, Tunnels: &h.tunnels}, old)
 	h.clients[c] = struct{}{}
 	h.mu.Unlock()
 	c.Serve()

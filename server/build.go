@@ -3,7 +3,6 @@ package server
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"viaduct/accesslog"
 	"viaduct/acl"
@@ -42,10 +41,6 @@ type transit struct {
 	pool     *upstream.Pool
 	egress   *upstream.Egress
 	resolver *resolve.Resolver
-}
-
-func (s *Snapshot) has(f *front) bool {
-	return slices.ContainsFunc(s.entries, func(e *entry) bool { return e.front == f })
 }
 
 // builder makes a Snapshot of a configuration. It opens nothing and starts
@@ -147,8 +142,8 @@ func (b *builder) proxy(e *entry, t *transit) *forward.Proxy {
 			Mode: "forward", Anonymity: anonymity, MaxHeader: int(c.MaxHeader),
 			HeaderTimeout: c.HeaderTimeout, BodyTimeout: c.BodyTimeout, DialTimeout: c.DialTimeout,
 			ResponseTimeout: c.ResponseTimeout, IdleTimeout: c.IdleTimeout,
-			Tunnel:  relay.Options{Idle: c.TunnelIdleTimeout, HalfClose: c.HalfCloseTimeout},
-			Tunnels: &f.tunnels, Log: b.log, Metrics: f.metrics, Panicked: b.panicked,
+			Tunnel: relay.Options{Idle: c.TunnelIdleTimeout, HalfClose: c.HalfCloseTimeout},
+			Log:    b.log, Metrics: f.metrics, Panicked: b.panicked,
 		},
 		Dialer: &upstream.Dialer{Lookup: t.resolver.Lookup, Guard: guard, Egress: t.egress, NoPorts: b.noPorts},
 		Pool:   t.pool, Open: c.Open, AnyPort: c.ConnectPorts == nil, ConnectPorts: c.ConnectPorts,

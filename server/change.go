@@ -124,12 +124,12 @@ func (s *Server) commit(c *change) {
 	s.switchLog(c, conf.Log.Access.Format)
 	for i, keys := range listenKeys(conf) {
 		e := c.snapshot.entries[i]
-		e.front.live.Store(e)
+		e.front.live.Store(e.conf)
 		for _, a := range e.conf.Egress {
 			s.metrics.Egress(a.String())
 		}
 		for _, key := range keys {
-			c.listeners[key].front.Store(e.front)
+			c.listeners[key].entry.Store(e)
 		}
 	}
 	s.current.Store(c.snapshot)
@@ -160,24 +160,18 @@ func (s *Server) switchLog(c *change, format string) {
 
 // leave lets go of what the old configuration had and the new one has not.
 func (s *Server) leave(old *Snapshot, vanished map[string]*listener) {
-	s.closing = nil
+	s.closing = slices.DeleteFunc(s.closing, (*listener).isClosed)
 	for key, l := range vanished {
 		if s.listeners[key] != l {
 			l.CallLast()
-			s.retire(l, nil)
+			s.retire(l)
 		}
 	}
 	if old == nil {
 		return
 	}
-	now := s.current.Load()
-	for _, e := range old.entries {
-		if !now.has(e.front) {
-			s.retire(nil, e.front)
-		}
-	}
 	for key, t := range old.transits {
-		if now.transits[key] != t {
+		if s.current.Load().transits[key] != t {
 			t.pool.Close()
 		}
 	}

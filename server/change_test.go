@@ -3,6 +3,7 @@ package server_test
 import (
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -156,4 +157,94 @@ func TestRefusedReloadTouchesNoClient(t *testing.T) {
 		}
 		_ = c.Close()
 	}
+}
+
+// The last clients of a door that goes are answered by its own policy.
+func TestLastClientsKeepTheirPolicy(t *testing.T) {
+	at, _ := origin(t)
+	a, b := plain("127.0.0.1:0", "127.0.0.2:0"), plain("127.0.0.1:0")
+	a.AllowPrivate = false
+	r, change := changing(t, a)
+	addr := ""
+	for _, l := range r.addrs() {
+		if strings.HasPrefix(l, "127.0.0.2:") {
+			addr = l
+		}
+	}
+	for range 5 {
+		c := dialTo(t, addr)
+		change(b) // which may reach inner addresses, by the other door
+		say(t, c, get(at))
+		if got := hear(t, c, "\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 403 ") {
+			t.Errorf("%q", got)
+		}
+		before := len(r.addrs())
+		change(a)
+		poll(t, "it listens again", func() bool { return len(r.addrs()) > before })
+		addr = r.addrs()[before]
+	}
+}
+
+// A tunnel that begins when its listener has gone is waited for, too.
+func TestTunnelMayBeginAfterItsListenerHasGone(t *testing.T) {
+	at, guests := origin(t)
+	stays, goes := plain("127.0.0.1:0"), plain("127.0.0.2:0")
+	r, change := changing(t, stays, goes)
+	c := dialTo(t, r.addrs()[1])
+	say(t, c, "GET http://"+at+"/ HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+	g := guest(t, guests)
+	change(stays)
+	poll(t, "the listener is closed", func() bool {
+		c, err := net.Dial("tcp", r.addrs()[1])
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
+	say(t, g, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+	hear(t, c, "\r\n\r\n")
+	r.stop()
+	poll(t, "it drains", func() bool { return strings.Contains(r.log.String(), "msg=draining") })
+	say(t, c, "ping")
+	hear(t, g, "ping")
+	select {
+	case err := <-r.ended:
+		t.Fatalf("it did not wait for the tunnel: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	_ = c.Close()
+	_ = g.Close()
+	if err := r.finish(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A configuration file that hangs does not keep the process from ending.
+func TestEndDoesNotWaitForTheWatch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "viaduct.yaml")
+	if err := os.WriteFile(path, []byte("watch: true\nlog: {access: {path: off}}\nforward: [{listen: 127.0.0.1:0}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := &running{t: t, log: new(journal), ended: make(chan error, 1)}
+	hang, hanging := make(chan struct{}), make(chan struct{})
+	first := true
+	load := func() (*config.Config, error) {
+		if !first {
+			close(hanging)
+			<-hang
+		}
+		first = false
+		return config.Load(path)
+	}
+	r.server = must[*server.Server](t)(server.New(server.Options{Load: load, File: path, Log: logger(r.log)}))
+	r.begin(1)
+	if err := os.WriteFile(path, []byte("watch: true\nforward: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	<-hanging
+	r.stop()
+	if err := r.finish(); err != nil {
+		t.Error(err)
+	}
+	close(hang)
 }

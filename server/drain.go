@@ -8,18 +8,19 @@ import (
 	"viaduct/forward"
 )
 
-// empty waits until listeners that have been called last, and a front whose
-// entry is over, have neither clients nor tunnels; f may be nil. Connections
-// that owe a request are closed, exchanges and tunnels end by themselves. When
-// ctx ends they are cut, and the error is ErrCut.
-func empty(ctx context.Context, listeners []*listener, f *front) error {
+// empty waits until listeners that have been called last have neither clients
+// nor tunnels. Connections that owe a request are closed, exchanges and tunnels
+// end by themselves. When ctx ends they are cut, and the error is ErrCut.
+func empty(ctx context.Context, listeners []*listener) error {
 	for _, l := range listeners {
 		<-l.accepted
 		l.draining.Store(true)
 	}
 	cut := finish(ctx, listeners)
-	if f != nil && f.tunnels.Drain(ctx) != nil {
-		cut = ErrCut
+	for _, l := range listeners { // no client is left who could begin a tunnel
+		if l.tunnels.Drain(ctx) != nil {
+			cut = ErrCut
+		}
 	}
 	return cut
 }
@@ -53,34 +54,27 @@ func finish(ctx context.Context, listeners []*listener) (cut error) {
 	}
 }
 
-// retiree is a listener or a front that the configuration has no more: it lasts
-// until its last client or tunnel has gone.
+// retiree is a listener that the configuration has no more: it lasts until its
+// last client or tunnel has gone.
 type retiree struct {
 	cut     context.CancelFunc
 	timeout time.Duration // that it has when the process ends
 	done    chan error
 }
 
-// retire sees a listener, or a front, off.
-func (s *Server) retire(l *listener, f *front) {
+// retire sees a listener off.
+func (s *Server) retire(l *listener) {
 	ctx, cut := context.WithCancel(context.Background())
-	r := &retiree{cut: cut, done: make(chan error, 1)}
-	var listeners []*listener
-	if l != nil {
-		listeners = []*listener{l}
-		s.closing = append(s.closing, l)
-		r.timeout = l.front.Load().live.Load().conf.DrainTimeout
-	} else {
-		r.timeout = f.live.Load().conf.DrainTimeout
-	}
+	r := &retiree{cut: cut, timeout: l.entry.Load().conf.DrainTimeout, done: make(chan error, 1)}
+	s.closing = append(s.closing, l)
 	s.retired[r] = struct{}{}
-	go s.seeOff(ctx, r, listeners, f)
+	go s.seeOff(ctx, r, l)
 }
 
 // seeOff is the goroutine of a retiree.
-func (s *Server) seeOff(ctx context.Context, r *retiree, listeners []*listener, f *front) {
+func (s *Server) seeOff(ctx context.Context, r *retiree, l *listener) {
 	defer r.cut()
-	r.done <- empty(ctx, listeners, f)
+	r.done <- empty(ctx, []*listener{l})
 	s.state.Lock()
 	delete(s.retired, r)
 	s.state.Unlock()
@@ -105,15 +99,16 @@ func (r *retiree) end(hurry context.Context, ended chan<- error) {
 // within the drain timeout.
 func (s *Server) endEntry(hurry context.Context, e *entry, listeners []*listener, ended chan<- error) {
 	s.linger(hurry, e.conf.DrainGrace)
-	clients := 0
+	clients, tunnels := 0, 0
 	for _, l := range listeners {
 		l.CallLast()
 		clients += l.each(func(*forward.Client, time.Time) {})
+		tunnels += l.tunnels.Len()
 	}
 	ctx, cancel := context.WithTimeout(hurry, e.conf.DrainTimeout)
 	defer cancel()
-	s.log.Info("draining", "listener", e.front.name, "clients", clients, "tunnels", e.front.tunnels.Len())
-	err := empty(ctx, listeners, e.front)
+	s.log.Info("draining", "listener", e.front.name, "clients", clients, "tunnels", tunnels)
+	err := empty(ctx, listeners)
 	if err != nil {
 		s.log.Warn("exchanges or tunnels were cut", "listener", e.front.name)
 	}

@@ -6,16 +6,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"viaduct/config"
 	"viaduct/metrics"
-	"viaduct/relay"
 )
 
-// front is what of an entry outlives a reload: its tunnels, and how many clients
-// it has. Its name is the first address it listens on.
+// front is what of an entry outlives a reload: how many clients it has. Its name
+// is the first address it listens on.
 type front struct {
 	name     string
-	live     atomic.Pointer[entry] // as the operator wants it
-	tunnels  relay.Set
+	live     atomic.Pointer[config.Forward] // as the operator wants it
 	metrics  *metrics.Front
 	release  func(netip.AddrPort) // f.countOut, made once
 	refusals refusals
@@ -33,7 +32,7 @@ func newFront(name string, m *metrics.Front) *front {
 
 // countIn counts a connection, unless it is one too many: then it says why.
 func (f *front) countIn(client netip.Addr) (metrics.Reason, bool) {
-	c := f.live.Load().conf
+	c := f.live.Load()
 	from := household(client)
 	f.clients.Lock()
 	defer f.clients.Unlock()

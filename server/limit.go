@@ -23,7 +23,7 @@ type descriptors struct {
 }
 
 // fewest is how many files must be allowed to be open.
-const fewest = 64
+const fewest = 128
 
 func (d *descriptors) read() error {
 	var r syscall.Rlimit
@@ -50,7 +50,7 @@ func descriptor(nc *net.TCPConn) (n int) {
 
 // admit has a connection served, or turns it away.
 func (s *Server) admit(l *listener, nc *net.TCPConn) {
-	f := l.front.Load()
+	f := l.entry.Load().front
 	n := descriptor(nc)
 	if n >= s.descriptors.scarce {
 		s.relieve()

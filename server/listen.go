@@ -13,13 +13,16 @@ import (
 	"viaduct/config"
 	"viaduct/door"
 	"viaduct/forward"
+	"viaduct/relay"
 )
 
-// listener is a door, the front behind it, and the clients that came in.
+// listener is a door, the entry behind it, and who came in. One that the
+// configuration has no more keeps its last entry.
 type listener struct {
 	*door.Listener
-	front    atomic.Pointer[front]
+	entry    atomic.Pointer[entry]
 	current  func() *forward.Proxy // l.proxy, made once
+	tunnels  relay.Set
 	draining atomic.Bool
 	accepted chan struct{} // closed when nobody accepts any more
 	failures refusals      // of accepting
@@ -36,7 +39,17 @@ func newListener(d *door.Listener) *listener {
 }
 
 // proxy is the proxy of the moment.
-func (l *listener) proxy() *forward.Proxy { return l.front.Load().live.Load().proxy }
+func (l *listener) proxy() *forward.Proxy { return l.entry.Load().proxy }
+
+// isClosed tells whether nobody accepts any more.
+func (l *listener) isClosed() bool {
+	select {
+	case <-l.accepted:
+		return true
+	default:
+		return false
+	}
+}
 
 // expect says that a client will be served.
 func (l *listener) expect() {
@@ -48,7 +61,8 @@ func (l *listener) expect() {
 // serve answers one client, who was expected and counted in at f. What the
 // goroutine needed for the one before, it may use again.
 func (l *listener) serve(nc net.Conn, f *front, old *forward.Client) *forward.Client {
-	c := forward.Accept(nc, forward.Home{Current: l.current, Draining: &l.draining, Ended: f.release}, old)
+	home := forward.Home{Current: l.current, Draining: &l.draining, Tunnels: &l.tunnels, Ended: f.release}
+	c := forward.Accept(nc, home, old)
 	l.clients.Lock()
 	l.all[c] = time.Now()
 	l.clients.Unlock()
@@ -146,7 +160,7 @@ func (s *Server) listenBeside(c *change, key string, inUse error) (*door.Listene
 // memory run out: then connections that end make room.
 const (
 	firstPause = 5 * time.Millisecond
-	lastPause  = time.Second
+	lastPause  = 200 * time.Millisecond
 )
 
 // accept is the goroutine of a listener.

@@ -97,15 +97,15 @@ func (a *adminDoor) serve() {
 // leaveAdmin closes an admin address that is not wanted any more.
 func (s *Server) leaveAdmin(a *adminDoor) {
 	defer s.background.Done()
-	a.end()
+	a.end(context.Background())
 }
 
 // end lets answers that are on their way arrive.
-func (a *adminDoor) end() {
+func (a *adminDoor) end(hurry context.Context) {
 	if a == nil || a.done == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(hurry, 2*time.Second)
 	defer cancel()
 	if a.server.Shutdown(ctx) != nil {
 		_ = a.server.Close()

@@ -16,12 +16,9 @@ func (s *Server) Run(ctx, hurry context.Context) error {
 	logged, stopLog := s.runLog()
 	defer s.endLog(logged, stopLog)
 	again := s.open()
-	s.background.Add(2)
-	go s.watch(ctx)
+	s.background.Add(1)
 	go s.watchdog(ctx)
-	if again {
-		_ = s.Reload() // it has told
-	}
+	go s.watch(ctx, again) // not waited for: the file may hang
 	s.ready.Store(true)
 	s.tellSystemd(readyState)
 	<-ctx.Done()
@@ -37,7 +34,7 @@ func (s *Server) Run(ctx, hurry context.Context) error {
 	for _, r := range s.current.Load().resolvers {
 		r.Close()
 	}
-	s.admin.end()
+	s.admin.end(hurry)
 	return err
 }
 
@@ -72,14 +69,14 @@ func (s *Server) last() []*retiree {
 // drain ends the entries and what is still going, each within its own time.
 func (s *Server) drain(hurry context.Context, retired []*retiree) error {
 	snapshot := s.current.Load()
-	listeners := map[*front][]*listener{}
+	listeners := map[*entry][]*listener{}
 	for _, l := range snapshot.listeners {
-		listeners[l.front.Load()] = append(listeners[l.front.Load()], l)
+		listeners[l.entry.Load()] = append(listeners[l.entry.Load()], l)
 	}
 	parts := len(snapshot.entries) + len(retired)
 	errs := make(chan error, parts)
 	for _, e := range snapshot.entries {
-		go s.endEntry(hurry, e, listeners[e.front], errs)
+		go s.endEntry(hurry, e, listeners[e], errs)
 	}
 	for _, r := range retired {
 		go r.end(hurry, errs)

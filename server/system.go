@@ -88,8 +88,12 @@ func (s *Server) load() (*config.Config, error) {
 // watch is the goroutine that reloads when the configuration file changes. It
 // looks instead of asking to be told: that sees a link that leads elsewhere,
 // which is how Kubernetes changes files, and works on every file system.
-func (s *Server) watch(ctx context.Context) {
-	defer s.background.Done()
+//
+// A reload that was asked for before the start comes first.
+func (s *Server) watch(ctx context.Context, reload bool) {
+	if reload {
+		_ = s.Reload() // it has told
+	}
 	if s.o.File == "" {
 		return
 	}

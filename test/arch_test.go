@@ -51,7 +51,7 @@ var rooms = []room{
 	{name: "upstream", floor: 1, may: []string{"fault", "clock", "lb", "wire", "resolve", "metrics"}, fence: "the far side does not know which direction it serves"},
 	{name: "exchange", floor: 1, may: []string{"fault", "clock", "hop", "wire", "relay", "upstream", "accesslog", "metrics"}, fence: "it carries out a decision and takes none"},
 	{name: "health", floor: 1, may: []string{"fault", "lb", "upstream", "metrics"}, fence: "verdicts are written onto nodes, nothing else"},
-	{name: "door", floor: 1, may: []string{"fault", "wire", "metrics"}, libs: []string{"github.com/coreos/go-systemd/v22/activation"}, fence: "what a listener does before HTTP"},
+	{name: "door", floor: 1, may: []string{"fault", "wire", "metrics"}, libs: []string{"github.com/coreos/go-systemd/v22/activation", "golang.org/x/sys/unix"}, fence: "what a listener does before HTTP"},
 	{name: "filter", floor: 1, may: []string{"hop", "acl"}, fence: "compiled rules over messages"},
 	{name: "discovery", floor: 1, may: []string{"upstream", "metrics"}, fence: "it says which endpoints there are, not how they are used"},
 

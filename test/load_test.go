@@ -351,9 +351,9 @@ func oneConnection(t *testing.T, _ *proxy) {
 	p.slim(t, before)
 }
 
-// descriptorsUsedUp starts a proxy with 64 descriptors and sends 100 clients.
+// descriptorsUsedUp starts a proxy with 128 descriptors and sends 100 clients.
 func descriptorsUsedUp(t *testing.T, _ *proxy) {
-	p := launch{flags: append(slices.Clip(lenient), quick...), files: 64}.start(t)
+	p := launch{flags: append(slices.Clip(lenient), quick...), files: 128}.start(t)
 	o := newOrigin(t, echo)
 	var crowd []net.Conn
 	for range 100 {
@@ -365,7 +365,7 @@ func descriptorsUsedUp(t *testing.T, _ *proxy) {
 		fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", o.addr)
 		crowd = append(crowd, conn)
 	}
-	poll(t, "all descriptors but those held back", func() bool { return p.descriptors(t) >= 44 })
+	poll(t, "all descriptors but those held back", func() bool { return p.descriptors(t) >= 104 })
 	for _, conn := range crowd {
 		conn.Close()
 	}
