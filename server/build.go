@@ -31,6 +31,7 @@ type Snapshot struct {
 // entry is one entry of the configuration at work.
 type entry struct {
 	conf  *config.Forward
+	keys  []string // of its listeners
 	front *front
 	proxy *forward.Proxy
 }
@@ -61,13 +62,13 @@ func (b *builder) build() (*Snapshot, error) {
 	if b.prev == nil {
 		b.prev = &Snapshot{}
 	}
-	for i := range b.conf.Forward {
+	for i, keys := range listenKeys(b.conf) {
 		conf := &b.conf.Forward[i]
 		t, err := b.transit(conf)
 		if err != nil {
 			return nil, fmt.Errorf("forward[%d]: %w", i, err)
 		}
-		e := &entry{conf: conf, front: b.front(i)}
+		e := &entry{conf: conf, keys: keys, front: b.front(keys[0])}
 		e.proxy = b.proxy(e, t)
 		b.next.entries = append(b.next.entries, e)
 	}
@@ -81,8 +82,7 @@ func (b *builder) build() (*Snapshot, error) {
 }
 
 // front takes over the front of that name, or makes one.
-func (b *builder) front(i int) *front {
-	name := listenKeys(b.conf)[i][0]
+func (b *builder) front(name string) *front {
 	for _, e := range b.prev.entries {
 		if e.front.name == name {
 			return e.front
@@ -93,43 +93,39 @@ func (b *builder) front(i int) *front {
 
 // transit takes over the way out that has the same options, or makes one.
 func (b *builder) transit(c *config.Forward) (*transit, error) {
-	r, err := b.resolver(c.Resolver)
+	r, err := takeOver(b.next.resolvers, b.prev.resolvers, fmt.Sprint(c.Resolver), func() (*resolve.Resolver, error) {
+		return resolve.New(resolve.Options{Servers: c.Resolver})
+	})
 	if err != nil {
 		return nil, err
 	}
 	key := fmt.Sprint(c.Resolver, c.Egress, c.EgressBy, c.UpstreamIdleTimeout, c.MaxHeader, c.AllowPrivate)
-	t := b.next.transits[key]
-	if t == nil {
-		t = b.prev.transits[key]
-	}
-	if t == nil {
+	return takeOver(b.next.transits, b.prev.transits, key, func() (*transit, error) {
 		by, err := upstream.ParseEgressBy(c.EgressBy)
 		if err != nil {
 			return nil, fmt.Errorf("egress_by: %w", err)
 		}
-		t = &transit{
+		return &transit{
 			resolver: r, egress: upstream.NewEgress(c.Egress, by),
 			pool: upstream.NewPool(upstream.Options{IdleTimeout: c.UpstreamIdleTimeout, MaxHeader: int(c.MaxHeader)}),
-		}
-	}
-	b.next.transits[key] = t
-	return t, nil
+		}, nil
+	})
 }
 
-func (b *builder) resolver(servers []string) (*resolve.Resolver, error) {
-	key := fmt.Sprint(servers)
-	r := b.next.resolvers[key]
-	if r == nil {
-		r = b.prev.resolvers[key]
-	}
-	if r == nil {
-		var err error
-		if r, err = resolve.New(resolve.Options{Servers: servers}); err != nil {
-			return nil, err
+// takeOver returns what the next snapshot has for a key already, else what the
+// one before has, else a new one; the next has it then.
+func takeOver[T any](next, prev map[string]*T, key string, fresh func() (*T, error)) (*T, error) {
+	for _, m := range []map[string]*T{next, prev} {
+		if t := m[key]; t != nil {
+			next[key] = t
+			return t, nil
 		}
 	}
-	b.next.resolvers[key] = r
-	return r, nil
+	t, err := fresh()
+	if err == nil {
+		next[key] = t
+	}
+	return t, err
 }
 
 // proxy makes the brain and the hands of an entry.

@@ -122,13 +122,12 @@ func (s *Server) commit(c *change) {
 		_ = s.o.Level.UnmarshalText([]byte(conf.Log.Level)) // it was checked
 	}
 	s.switchLog(c, conf.Log.Access.Format)
-	for i, keys := range listenKeys(conf) {
-		e := c.snapshot.entries[i]
+	for _, e := range c.snapshot.entries {
 		e.front.live.Store(e.conf)
 		for _, a := range e.conf.Egress {
 			s.metrics.Egress(a.String())
 		}
-		for _, key := range keys {
+		for _, key := range e.keys {
 			c.listeners[key].entry.Store(e)
 		}
 	}
