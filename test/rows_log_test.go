@@ -256,16 +256,23 @@ func cutByDrain(t *testing.T, script func(*originConn), play func(*client)) {
 // logged is a few exchanges and a tunnel, whose lines another format has.
 func logged(t *testing.T, p *proxy) (c *client, web, far *origin) {
 	t.Helper()
+	// A line is written after its answer, so that connections can overtake each
+	// other: each part waits for its own.
+	written := func(n int) {
+		poll(t, fmt.Sprint(n, " lines"), func() bool { return strings.Count(p.accessLog(t), "\n") == n })
+	}
 	c, web = stage(t, p, says(ok("fine")))
 	c.ask("GET http://{O}/path?q=sesame HTTP/1.1", "Host: {O}", "User-Agent: some agent/1", "Referer: http://user:sesame@ref.example/at?q=sesame#sesame").answer().want(t, 200, "fine")
 	c.ask("GET http://"+refusing(t)+"/ HTTP/1.1", "Host: x").answer().wantOwn(t, 502, "connection_refused")
+	written(2)
 	bad := dial(t, p)
 	bad.send("nonsense\r\n\r\n").answer().wantOwn(t, 400)
+	written(3)
 	tunnel, far := stage(t, p, echo)
 	tunnel.tunnel("{O}").send("ping").read("ping")
 	tunnel.closeWrite()
 	tunnel.ends()
-	poll(t, "4 lines", func() bool { return strings.Count(p.accessLog(t), "\n") == 4 })
+	written(4)
 	return c, web, far
 }
 
