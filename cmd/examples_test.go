@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +29,9 @@ func TestExamplesServe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if code, _, errOut := run(t, "check -c "+file); code != 0 {
+				t.Errorf("exit %d: %s", code, errOut)
+			}
 			listeners := settle(t, c)
 			var text strings.Builder
 			if err := c.Print(&text); err != nil {
@@ -38,7 +43,7 @@ func TestExamplesServe(t *testing.T) {
 				t.Fatalf("want %d listeners: %s", listeners, r.errOut.String())
 			}
 			for _, m := range all() {
-				if got := fetch(t, m[1]); got != http.StatusNotFound {
+				if got := fetchAs(t, url.UserPassword("ann", "sesame"), m[1]); got != http.StatusNotFound {
 					t.Errorf("%s: %d, want the origin's 404: %s", m[1], got, r.errOut.String())
 				}
 			}
@@ -56,16 +61,30 @@ func settle(t *testing.T, c *config.Config) (listeners int) {
 	if c.Admin.Listen != "" {
 		c.Admin.Listen = "127.0.0.1:0"
 	}
-	if c.Admin.TokenFile != "" {
-		c.Admin.TokenFile = filepath.Join(dir, "token")
-		if err := os.WriteFile(c.Admin.TokenFile, []byte("sesame\n"), 0o600); err != nil {
-			t.Fatal(err)
+	place := func(path *string, text string) {
+		if *path != "" {
+			*path = filepath.Join(dir, filepath.Base(*path))
+			if err := os.WriteFile(*path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	place(&c.Admin.TokenFile, "sesame\n")
 	c.Log.Access.Path = filepath.Join(dir, "access.log")
 	for i := range c.Forward {
 		f := &c.Forward[i]
 		f.AllowPrivate = true // the origin is here
+		place(&f.Users, "ann:$2a$04$LGDDV/xEQcBk6s.dUrwFLe.GWVQcnH3E81FAiOWL.eabJmbbKNYXS\n")
+		place(&f.Groups, "staff: ann\n")
+		for _, rule := range f.Rules {
+			if rule.Deny != nil {
+				lists(rule.Deny.Host, place)
+			}
+		}
+		if len(f.Rules) > 0 {
+			origin := config.Rule{Name: "origin", Allow: &config.Terms{Host: []string{"127.0.0.1"}}}
+			f.Rules = slices.Insert(f.Rules, 0, origin)
+		}
 		for j := range f.Listen {
 			f.Listen[j] = "127.0.0.1:0"
 			listeners++
@@ -75,6 +94,16 @@ func settle(t *testing.T, c *config.Config) (listeners int) {
 		}
 	}
 	return listeners
+}
+
+// lists moves the files among values.
+func lists(values []string, place func(path *string, text string)) {
+	for i, value := range values {
+		if file, ok := strings.CutPrefix(value, "@"); ok {
+			place(&file, "ads.example\n")
+			values[i] = "@" + file
+		}
+	}
 }
 
 // The units name commands that exist and the socket an address of an example.

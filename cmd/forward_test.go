@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -143,6 +144,19 @@ func TestFlagWinsOverTheEnvironment(t *testing.T) {
 	}
 }
 
+// Rules of one flag win over those of both twins, and two twins have no order.
+func TestRulesAndTheirTwins(t *testing.T) {
+	t.Setenv("VIADUCT_DENY", "all")
+	wantMistake(t, "forward --allow host=a --allow hots=b", 1, "--allow hots=b: unknown term")
+	wantMistake(t, "forward --deny host=a --deny hots=b", 1, "--deny hots=b: unknown term")
+	t.Setenv("VIADUCT_ALLOW", "host=a")
+	wantMistake(t, "forward", 1, "VIADUCT_ALLOW and VIADUCT_DENY: nothing says which rule comes first")
+	wantMistake(t, "forward --allow host=a --deny all --deny host=b", 1, "--deny host=b: is never reached: --deny all before it")
+	t.Setenv("VIADUCT_ALLOW", "")
+	t.Setenv("VIADUCT_DENY", "host=a\nport=25;hots=b")
+	wantMistake(t, "forward", 1, "VIADUCT_DENY=hots=b (--deny): unknown term")
+}
+
 func TestEnvironmentAlone(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "access.log")
 	t.Setenv("VIADUCT_LISTEN", "127.0.0.1:0")
@@ -227,5 +241,22 @@ func TestHangupOpensTheLogAnew(t *testing.T) {
 	r.says(t, "configuration is taken")
 	if code := r.stop(t); code != 0 {
 		t.Errorf("exit %d: %s", code, r.errOut.String())
+	}
+}
+
+// A slip in the name of a variable would leave a rule out without a word.
+func TestVariablesThatAreNearlyThoseOfAFlag(t *testing.T) {
+	for name, want := range map[string]string{
+		"VIADUCT_DENI": "did you mean VIADUCT_DENY?", "VIADUCT_USER": "did you mean VIADUCT_USERS?",
+		"VIADUCT_DENY": "", "VIADUCT_SERVICE_HOST": "", "VIADUCT_PORT_3128_TCP_ADDR": "", "OTHER_DENI": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "host=ads.example")
+			var told strings.Builder
+			cmd.Main([]string{"viaduct", "forward", "--listen", "nowhere"}, io.Discard, &told)
+			if got := told.String(); strings.Contains(got, "means nothing") != (want != "") || !strings.Contains(got, want) {
+				t.Errorf("told %q, want %q", got, want)
+			}
+		})
 	}
 }

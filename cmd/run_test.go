@@ -43,9 +43,15 @@ const quiet = "log: {access: {path: 'off'}}\nforward:\n- listen: 127.0.0.1:0\n  
 // fetch asks for a page through the proxy at addr, from the loopback.
 func fetch(t *testing.T, addr string) int {
 	t.Helper()
+	return fetchAs(t, nil, addr)
+}
+
+// fetchAs does so as a user.
+func fetchAs(t *testing.T, user *url.Userinfo, addr string) int {
+	t.Helper()
 	origin := httptest.NewServer(http.NotFoundHandler())
 	defer origin.Close()
-	transport := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addr})}
+	transport := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", User: user, Host: addr})}
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport, Timeout: patience}).Get(origin.URL)
 	if err != nil {

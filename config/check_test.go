@@ -19,7 +19,7 @@ func with(change func(c *config.Config, f *config.Forward)) *config.Config {
 }
 
 func TestListenAddresses(t *testing.T) {
-	const fine, open, form, scheme = "", "listen on a loopback address, or add open: true", "write host:port with a port up to 65535", "only http:// and host:port are served"
+	const fine, open, form, scheme = "", "listen on a loopback address, or add users, auth_url, an allow rule with client, or open: true if that is what you want", "write host:port with a port up to 65535", "only http:// and host:port are served"
 	for _, c := range []struct {
 		listen string
 		open   bool
@@ -183,6 +183,8 @@ func TestEgress(t *testing.T) {
 		{"127.0.0.1 ::1", "round_robin", ""},
 		{"127.0.0.1 127.0.0.2", "client", ""},
 		{"127.0.0.1 ::1 ::2", "host", ""},
+		{"127.0.0.1 ::1 ::2", "user", ""},
+		{"127.0.0.1", "user", "egress_by"},
 		{"", "client", "egress_by"},
 		{"127.0.0.1", "host", "egress_by"},
 		{"127.0.0.1 ::1", "client", "egress_by"},
@@ -195,7 +197,7 @@ func TestEgress(t *testing.T) {
 		{"255.255.255.255", "round_robin", "egress[0]"},
 	} {
 		err := with(func(_ *config.Config, f *config.Forward) {
-			f.EgressBy = c.by
+			f.EgressBy, f.Users = c.by, "users"
 			for a := range strings.FieldsSeq(c.egress) {
 				f.Egress = append(f.Egress, netip.MustParseAddr(a))
 			}
@@ -212,10 +214,20 @@ func TestCheckByHand(t *testing.T) {
 		t.Error(err)
 	}
 	for path, c := range map[string]*config.Config{
-		"nothing to run":           {Log: config.Default().Log},
-		"forward: nothing to run":  {Log: config.Default().Log, Forward: []config.Forward{}},
-		"forward[0].egress[0]":     with(func(_ *config.Config, f *config.Forward) { f.Egress = make([]netip.Addr, 1) }),
-		"forward[0].egress_by":     with(func(_ *config.Config, f *config.Forward) { f.EgressBy = "" }),
+		"nothing to run":            {Log: config.Default().Log},
+		"forward: nothing to run":   {Log: config.Default().Log, Forward: []config.Forward{}},
+		"forward[0].egress[0]":      with(func(_ *config.Config, f *config.Forward) { f.Egress = make([]netip.Addr, 1) }),
+		"forward[0].egress_by":      with(func(_ *config.Config, f *config.Forward) { f.EgressBy = "" }),
+		"forward[0].sni":            with(func(_ *config.Config, f *config.Forward) { f.SNI = "" }),
+		"forward[0].reload_tunnels": with(func(_ *config.Config, f *config.Forward) { f.ReloadTunnels = "" }),
+		"forward[0].auth_timeout":   with(func(_ *config.Config, f *config.Forward) { f.AuthURL, f.AuthTimeout = "http://a", 0 }),
+		"forward[0].auth_cache":     with(func(_ *config.Config, f *config.Forward) { f.Users, f.AuthCache = "u", -1 }),
+		"forward[0].contact":        with(func(_ *config.Config, f *config.Forward) { f.Contact = "\xff" }),
+		"forward[0].rules[0]":       with(func(_ *config.Config, f *config.Forward) { f.Rules = []config.Rule{{Name: "a"}} }),
+		"forward[0].rules[0].name":  with(func(_ *config.Config, f *config.Forward) { f.Rules = []config.Rule{{Deny: new(config.Terms)}} }),
+		"forward[0].rules[0].deny.host": with(func(_ *config.Config, f *config.Forward) {
+			f.Rules = []config.Rule{{Name: "a", Deny: &config.Terms{Host: []string{}}}}
+		}),
 		"forward[0].anonymity":     with(func(_ *config.Config, f *config.Forward) { f.Anonymity = "none" }),
 		"forward[0].connect_ports": with(func(_ *config.Config, f *config.Forward) { f.ConnectPorts = config.Ports{} }),
 		"forward[0].max_conns":     with(func(_ *config.Config, f *config.Forward) { f.MaxConns = -1 }),

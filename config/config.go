@@ -4,15 +4,17 @@
 //
 // The structs below are the one place where an option is defined. A field's tags
 // say everything about it: key in the file, flag (its twin in the environment
-// follows from that), default, bounds, allowed words, and what it means. The
-// flags of the command line, the reader, the printer and the schema for editors
-// are all made from them.
+// follows from that), default, bounds, allowed words, and what it means. Package
+// option makes the flags of the command line, the reader, the printer and the
+// schema for editors from them.
 package config
 
 import (
+	"io"
 	"net/netip"
-	"reflect"
 	"time"
+
+	"viaduct/option"
 )
 
 // Config is everything an operator can say.
@@ -20,13 +22,13 @@ type Config struct {
 	Admin   Admin     `key:"admin" usage:"the operator's door: metrics and health"`
 	Log     Log       `key:"log" usage:"what is told, and where"`
 	Watch   bool      `key:"watch" usage:"reload when this file changes on disk"`
-	Forward []Forward `key:"forward" usage:"forward proxies: each has its listeners and its policy"`
+	Forward []Forward `key:"forward" min:"1" usage:"forward proxies: each has its listeners and its policy"`
 }
 
 // Admin is the operator's door.
 type Admin struct {
 	Listen    string   `key:"listen" flag:"admin" word:"ADDR" usage:"address (host:port) of metrics and health; none when it is not given"`
-	TokenFile string   `key:"token_file" flag:"admin-token-file" word:"FILE" file:"true" usage:"file with the token that metrics ask for (Authorization: Bearer); needed beyond the loopback"`
+	TokenFile string   `key:"token_file" flag:"admin-token-file" word:"FILE" min:"1" file:"" usage:"file with the token that metrics ask for (Authorization: Bearer); needed beyond the loopback"`
 	Hosts     []string `key:"hosts" flag:"admin-hosts" word:"NAME" usage:"further names by which the admin address may be called"`
 }
 
@@ -38,16 +40,29 @@ type Log struct {
 
 // AccessLog is one line an exchange.
 type AccessLog struct {
-	Path   string `key:"path" flag:"access-log" word:"PATH" file:"true" default:"-" usage:"path of the access log, - for standard output, or off"`
+	Path   string `key:"path" flag:"access-log" word:"PATH" file:"-,off" default:"-" usage:"path of the access log, - for standard output, or off"`
 	Format string `key:"format" flag:"access-log-format" word:"FORMAT" default:"json" oneof:"json,squid,combined" usage:"format of its lines: json, squid or combined"`
 }
 
 // Forward is one forward proxy.
 type Forward struct {
-	Listen       []string     `key:"listen" flag:"listen" word:"ADDR" default:"127.0.0.1:3128" usage:"address to listen on: host:port or http://host:port"`
-	Open         bool         `key:"open" flag:"open" usage:"let clients in from anywhere without authentication"`
+	Listen []string `key:"listen" flag:"listen" word:"ADDR" default:"127.0.0.1:3128" usage:"address to listen on: host:port or http://host:port"`
+	Open   bool     `key:"open" flag:"open" usage:"let clients in from anywhere without authentication"`
+
+	Users       string        `key:"users" flag:"users" word:"FILE" min:"1" file:"" usage:"htpasswd file: every client authenticates as one of its users; read again when it changes"`
+	Groups      string        `key:"groups" flag:"groups" word:"FILE" min:"1" file:"" usage:"their groups, a line each: group: user user; read again when it changes"`
+	AuthURL     string        `key:"auth_url" flag:"auth-url" word:"URL" min:"1" usage:"http:// or https:// service that is asked about a client's credentials, instead of a file"`
+	AuthTimeout time.Duration `key:"auth_timeout" flag:"auth-timeout" default:"2s" usage:"bound on the answer of that service"`
+	AuthCache   time.Duration `key:"auth_cache" flag:"auth-cache" default:"5m" usage:"how long credentials that were verified are believed"`
+
+	Rules         []Rule `key:"rules" brief:"true" usage:"who may reach what: the first rule whose terms all hold decides; when none does, deny if there is an allow rule that is more than addr, else allow"`
+	ReportOnly    bool   `key:"report_only" flag:"report-only" usage:"log what the rules, or the last word, would deny, and let it pass"`
+	SNI           string `key:"sni" flag:"sni" word:"MODE" default:"off" oneof:"off,report,enforce" usage:"what is done about a tunnel whose TLS names another host than its CONNECT: off, report or enforce"`
+	ReloadTunnels string `key:"reload_tunnels" flag:"reload-tunnels" word:"MODE" default:"keep" oneof:"keep,recheck" usage:"what a reload does to open tunnels: keep them, or recheck them by the new rules"`
+	Contact       string `key:"contact" flag:"contact" word:"TEXT" usage:"whom to ask about a denial: one line, told with it"`
+
 	Egress       []netip.Addr `key:"egress" flag:"egress" word:"IP" usage:"source address of outgoing connections; several of one family are a pool"`
-	EgressBy     string       `key:"egress_by" flag:"egress-by" word:"RULE" default:"round_robin" oneof:"round_robin,client,host" usage:"how one of several egress addresses is chosen: round_robin, client or host"`
+	EgressBy     string       `key:"egress_by" flag:"egress-by" word:"RULE" default:"round_robin" oneof:"round_robin,user,client,host" usage:"how one of several egress addresses is chosen: round_robin, user, client or host"`
 	AllowPrivate bool         `key:"allow_private" flag:"allow-private" usage:"lift the guard that refuses loopback, private, link-local and other inner addresses"`
 	ConnectPorts Ports        `key:"connect_ports" flag:"connect-ports" word:"LIST" default:"443,8443" usage:"ports that CONNECT may reach, or any"`
 	Anonymity    string       `key:"anonymity" flag:"anonymity" word:"LEVEL" default:"strict" oneof:"strict,via,transparent" usage:"what origins may learn: strict, via or transparent"`
@@ -69,15 +84,120 @@ type Forward struct {
 	DrainGrace          time.Duration `key:"drain_grace" flag:"drain-grace" default:"0s" min:"0s" usage:"how long to go on accepting after SIGTERM"`
 }
 
+// Rule is one line of the policy: it allows or denies what all its terms hold for.
+// One of Allow and Deny is set.
+type Rule struct {
+	Name       string `key:"name" place:"true" usage:"what logs and clients are told; the place of the rule when it has none"`
+	Allow      *Terms `key:"allow" flag:"allow" word:"RULE" example:"host=.example.com" usage:"let pass what all these terms hold for"`
+	Deny       *Terms `key:"deny" flag:"deny" word:"RULE" example:"host=.example.com" usage:"refuse what all these terms hold for"`
+	ReportOnly bool   `key:"report_only" usage:"of a deny: log what it would refuse, and go on as if it were not there"`
+}
+
+// Terms are what a rule asks for: of each term that is there, one of its values. A
+// value @FILE stands for those in a file, one a line.
+type Terms struct {
+	User   []string `key:"user" min:"1" file:"" usage:"users, by the name that they authenticated with"`
+	Group  []string `key:"group" min:"1" file:"" usage:"groups of that user"`
+	Client []string `key:"client" min:"1" file:"" usage:"addresses of clients: 10.1.2.3 or 10.1.0.0/16"`
+	Host   []string `key:"host" min:"1" file:"" usage:"destinations by name: example.com, .example.com with all below it, *.example.com only what is below; or @FILE, a list"`
+	Addr   []string `key:"addr" min:"1" file:"" usage:"destinations by the address that is really dialled: 192.0.2.1 or 192.0.2.0/24; an allow lifts the guard for it"`
+	Port   []string `key:"port" min:"1" file:"" usage:"ports of destinations: 443 or 8000-8999"`
+	Method []string `key:"method" min:"1" file:"" usage:"methods of requests, CONNECT for tunnels"`
+	Path   []string `key:"path" min:"1" file:"" usage:"paths of requests that are no tunnels: /v1 with all below it, /v1/ only what is below"`
+	Time   []string `key:"time" min:"1" file:"" usage:"local times: mon-fri, 09:00-17:00 or mon-fri/09:00-17:00"`
+}
+
 // Ports is a set of ports, in order. Nil is any port.
-type Ports []uint16
+type Ports = option.Ports
 
 // Size is a number of bytes.
-type Size int
+type Size = option.Size
+
+// Flag is an option of `viaduct forward`.
+type Flag = option.Flag
+
+// Given is what was given for a flag.
+type Given = option.Given
+
+// Problem is one mistake of the operator.
+type Problem = option.Problem
+
+// Problems is what is wrong with a configuration, in order of place. It is the error
+// of whatever reads or checks one.
+type Problems = option.Problems //nolint:errname // it reads as what it is: a list of problems
 
 // Default is what runs when nothing is said: one forward proxy.
 func Default() *Config {
 	c := &Config{Forward: make([]Forward, 1)}
-	preset(reflect.ValueOf(c).Elem())
+	option.Preset(c)
 	return c
 }
+
+// form is what may be written instead of what is meant.
+func (c *Config) form() option.Form {
+	return option.Form{
+		NotYet: " pools reverse registry route via upstream balance tls tls_cert tls_key tls_client_ca inspect ca pac rate_limit bandwidth ",
+		Synonyms: " address=listen bind=listen port=listen dns=resolver token=token_file" +
+			" auth=users,auth_url htpasswd=users users_file=users groups_file=groups http_access=rules acl=rules policy=rules" +
+			" src=client source=client from=client ip=client,addr cidr=client,addr network=client,addr dst=host,addr dest=host,addr destination=host,addr" +
+			" dstdomain=host domain=host domains=host hostname=host server_name=host to=host proxy_auth=user ident=user username=user" +
+			" url=path uri=path urlpath=path url_path=path prefix=path verb=method day=time days=time hours=time ",
+		Check: c.check,
+	}
+}
+
+// Load reads the file at path, as Read does. An error that is not Problems says
+// that the file could not be read at all.
+func Load(path string) (*Config, error) {
+	c := empty()
+	if err := option.Load(path, c, c.form()); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Read reads the text of a file of this name. What is left out has its default,
+// and the name of another file in it is taken from the folder of this one. The
+// error is Problems: all that is wrong, each with its line and column.
+func Read(name string, text []byte) (*Config, error) {
+	c := empty()
+	if err := option.Read(name, text, c, c.form()); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// empty is a file without a word, which runs nothing.
+func empty() *Config {
+	c := Default()
+	c.Forward = nil
+	return c
+}
+
+// FromFlags makes the configuration of one forward proxy from flags, by name. A
+// flag that was not given has its default. The error is Problems, each with its
+// flag and value.
+func FromFlags(given map[string]Given) (*Config, error) {
+	c := Default()
+	if err := option.FromFlags(given, c, c.form()); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Flags lists every option that has a flag: those of a forward proxy, then those
+// of the whole process.
+func Flags() []Flag { return option.Flags(Config{}) }
+
+// Nearest is the word that is the fewest slips of the hand from s, if they are few
+// for its length; "" when there is none.
+func Nearest(s string, words []string) string { return option.Nearest(s, words) }
+
+// Print writes the configuration with all its defaults, as a file that reads
+// back to the same. There is nothing to hide in it: secrets are in files of their
+// own, and it has their names.
+func (c *Config) Print(w io.Writer) error { return option.Print(w, c) }
+
+// Schema is a JSON Schema (draft 2020-12) of the file, for editors that check and
+// complete it.
+func Schema() []byte { return option.Schema(Config{}, "viaduct", "forward") }

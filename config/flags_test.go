@@ -40,17 +40,17 @@ func TestFlags(t *testing.T) {
 		if f.Usage == "" || f.Env() != "VIADUCT_"+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")) {
 			t.Errorf("%+v, %s", f, f.Env())
 		}
-		if (f.Word == "") != slices.Contains([]string{"open", "allow-private"}, f.Name) {
+		if (f.Word == "") != slices.Contains([]string{"open", "report-only", "allow-private"}, f.Name) {
 			t.Errorf("--%s %s", f.Name, f.Word)
 		}
 	}
-	want := "listen open egress egress-by allow-private connect-ports anonymity resolver max-conns max-conns-per-client max-header " +
+	want := "listen open users groups auth-url auth-timeout auth-cache allow deny report-only sni reload-tunnels contact egress egress-by allow-private connect-ports anonymity resolver max-conns max-conns-per-client max-header " +
 		"header-timeout body-timeout dial-timeout response-timeout idle-timeout upstream-idle-timeout tunnel-idle-timeout half-close-timeout drain-timeout drain-grace " +
 		"admin admin-token-file admin-hosts log-level access-log access-log-format"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("%s", got)
 	}
-	if got := strings.Join(repeat, " "); got != "listen egress connect-ports resolver admin-hosts" {
+	if got := strings.Join(repeat, " "); got != "listen allow deny egress connect-ports resolver admin-hosts" {
 		t.Errorf("repeat: %s", got)
 	}
 }
@@ -117,7 +117,7 @@ func TestFlagProblems(t *testing.T) {
 		want  []string
 	}{
 		{given("listen=127.0.0.1:0,nonsense"), []string{"--listen nonsense: write host:port with a port up to 65535, such as 127.0.0.1:3128"}},
-		{given("listen=0.0.0.0:1"), []string{"--listen 0.0.0.0:1: would let anyone who reaches this address use the proxy: listen on a loopback address, or add --open if that is what you want"}},
+		{given("listen=0.0.0.0:1"), []string{"--listen 0.0.0.0:1: would let anyone who reaches this address use the proxy: listen on a loopback address, or add --users, --auth-url, --allow with client=, or --open if that is what you want"}},
 		{given("listen=127.0.0.1:1,127.0.0.1:1"), []string{"--listen 127.0.0.1:1: is taken by --listen 127.0.0.1:1: take one out, or give one another port"}},
 		{given("listen="), []string{`--listen "": write host:port`}},
 		{given("listen=a b"), []string{`--listen "a b": write host:port`}},

@@ -31,6 +31,10 @@ func TestBombs(t *testing.T) {
 		"long key":         strings.Repeat("a", 1<<20-10) + ": 1\n",
 		"long value":       "watch: " + strings.Repeat("a", 1<<20-10),
 		"many documents":   strings.Repeat("---\n", 1<<18),
+		"many rules":       "forward: [{rules: [" + strings.Repeat("{deny: {}},", 40_000) + "]}]",
+		"many same names":  "forward: [{rules: [" + strings.Repeat("{name: x, deny: {port: 1}},", 30_000) + "]}]",
+		"rules of rules":   "forward: [{rules: &r [{deny: {host: *r}}, {allow: *r}, *r]}]",
+		"many terms":       "forward: [{rules: [{deny: {" + strings.Repeat("host: a,", 40_000) + "}}]}]",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := config.Read("v.yaml", []byte(text))
@@ -51,12 +55,17 @@ func FuzzRead(f *testing.F) {
 	for _, m := range mistakes {
 		f.Add([]byte(m.text))
 	}
+	for _, m := range append(ruleMistakes, clientMistakes...) {
+		f.Add([]byte(m.text))
+	}
 	var full strings.Builder
 	if err := config.Default().Print(&full); err != nil {
 		f.Fatal(err)
 	}
 	f.Add([]byte(full.String()))
 	f.Add([]byte("forward:\n- &a {listen: &b [127.0.0.1:1], drain_grace: 1s}\n- {listen: 127.0.0.1:2, resolver: &c ['9.9.9.9']}\n- {listen: '[::1]:1', resolver: *c}\n"))
+	f.Add([]byte(policy("{name: ads, deny: {host: ['@ads', .a.example], time: mon-fri/09:00-17:00}, report_only: true}", "allow: {user: [ann, 1], group: ci, port: [443, 80-90], path: /a}", "deny: {}")))
+	f.Add([]byte("forward:\n- rules: &r [{deny: &t {method: TRACE, addr: 10.0.0.0/8}}, {allow: *t}]\n- {listen: 127.0.0.1:1, rules: *r, auth_url: 'http://a', sni: report, contact: é}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := config.Read("dir/v.yaml", text)
 		if err != nil {
@@ -103,6 +112,10 @@ func FuzzFlags(f *testing.F) {
 	for _, flag := range config.Flags() {
 		f.Add(flag.Name, flag.Default)
 		f.Add(flag.Name, "x")
+	}
+	for _, rule := range []string{"all", "host=.a.example,@ads port=443", "addr=10.0.0.0/8 time=sat/22:00-06:00 method=GET path=/a=b", "hots=a", "host=a host=b", "user=\"a b\"", "port=", "@", "=", "all all"} {
+		f.Add("allow", rule)
+		f.Add("deny", rule)
 	}
 	f.Fuzz(func(t *testing.T, name, value string) {
 		c, err := config.FromFlags(map[string]config.Given{name: {Values: []string{value}}})

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"viaduct/config"
 )
@@ -24,6 +25,18 @@ func TestPrintReadsBack(t *testing.T) {
 			c.Forward = append(c.Forward, config.Default().Forward[0])
 			c.Forward[1].Listen = []string{":80", "http://[::]:81/"}
 			c.Forward[1].Open = true
+			c.Forward[1].Rules = []config.Rule{
+				{Name: "ads \u00fc: # 'x'", Deny: &config.Terms{Host: []string{"@/a b/: # 'x'", ".example.com"}, Port: []string{"443"}}, ReportOnly: true},
+				{Name: "forward[1].rules[1]", Allow: &config.Terms{Time: []string{"sat/22:00-06:00"}}},
+				{Name: "true", Deny: &config.Terms{Addr: []string{"::1"}}},
+				{Name: "deny#2", Deny: &config.Terms{}},
+			}
+			c.Forward = append(c.Forward, config.Default().Forward[0])
+			f = &c.Forward[2]
+			f.Listen, f.AuthURL, f.AuthTimeout, f.AuthCache, f.EgressBy = []string{":82"}, "https://auth.example/?x=%20", 1, time.Hour, "user"
+			f.Egress = []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")}
+			f.ReportOnly, f.SNI, f.ReloadTunnels, f.Contact = true, "report", "recheck", "null"
+			f.Rules = []config.Rule{{Name: "a", Deny: &config.Terms{User: []string{"1", "~", "no", " ", "o'k, \"x\""}, Group: []string{"g"}}}}
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -39,13 +52,33 @@ func TestPrintReadsBack(t *testing.T) {
 	}
 }
 
+// Of a rule is printed what it says, and no name that it has from its place: that
+// would be another one's when a rule is put before it.
+func TestPrintOfRules(t *testing.T) {
+	c := with(func(_ *config.Config, f *config.Forward) {
+		f.Rules = []config.Rule{
+			{Name: "forward[0].rules[0]", Deny: &config.Terms{Host: []string{"@/ads"}}, ReportOnly: true},
+			{Name: "forward[0].rules[0]x", Allow: &config.Terms{Port: []string{"443"}}},
+			{Name: "forward[0].rules[2]", Deny: &config.Terms{}},
+		}
+	})
+	var b strings.Builder
+	if err := c.Print(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := "  rules:\n  - deny:\n      host: ['@/ads']\n    report_only: true\n  - name: forward[0].rules[0]x\n    allow:\n      port: ['443']\n  - deny: {}\n  report_only: false\n"
+	if !strings.Contains(b.String(), want) {
+		t.Errorf("no\n%s\nin\n%s", want, b.String())
+	}
+}
+
 func TestPrintShowsEverything(t *testing.T) {
 	var b strings.Builder
 	if err := config.Default().Print(&b); err != nil {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"admin:\n  listen: ''\n  token_file: ''\n  hosts: []\n", "log:\n  level: info\n  access:\n    path: '-'\n    format: json\n", "watch: false\n",
+		"admin:\n  listen: ''\n  hosts: []\n", "log:\n  level: info\n  access:\n    path: '-'\n    format: json\n", "watch: false\n",
 		"forward:\n- listen: ['127.0.0.1:3128']\n  open: false\n", "  connect_ports: [443, 8443]\n", "  max_header: 64KiB\n", "  response_timeout: 1m\n",
 		"  idle_timeout: 5m\n", "  tunnel_idle_timeout: 1h\n", "  drain_grace: 0s\n",
 	} {

@@ -30,8 +30,8 @@ var mistakes = []struct {
 	{"key of the top level", "forward: [{watch: true}]\n", []string{`1:12: unknown key "watch" in forward[0]: it belongs at the top level`}},
 	{"key of several sections", "forward: [{}]\nlisten: x\n", []string{`2:1: unknown key "listen" at the top level: it belongs under admin, or under forward[]`}},
 	{"name of a flag", "forward: [{access-log: off}]\n", []string{`1:12: unknown key "access-log" in forward[0]: it belongs under log.access as path`}},
-	{"not served", "forward: [{users: x}]\npools: {}\n", []string{
-		`1:12: unknown key "users" in forward[0]: it is not served by this version, take it out`,
+	{"not served", "forward: [{via: x}]\npools: {}\n", []string{
+		`1:12: unknown key "via" in forward[0]: it is not served by this version, take it out`,
 		`2:1: unknown key "pools" at the top level: it is not served by this version, take it out`,
 	}},
 	{"no idea", "forward: [{}]\nadmin: {zzz: 1}\n", []string{`2:9: unknown key "zzz" in admin: write one of listen, token_file, hosts`}},
@@ -76,12 +76,12 @@ var mistakes = []struct {
 		`1:49: forward[0].max_conns_per_client: "1e3": write a whole number`,
 		`1:66: forward[0].max_header: "2MiB": write a size from 1KiB to 1MiB with its unit, such as 64KiB`,
 	}},
-	{"choices", "log: {level: loud, access: {format: JSON, path: ''}}\nforward: [{anonymity: Strict, egress_by: user}]\n", []string{
+	{"choices", "log: {level: loud, access: {format: JSON, path: ''}}\nforward: [{anonymity: Strict, egress_by: User}]\n", []string{
 		`1:14: log.level: "loud": choose debug, info, warn or error`,
 		`1:37: log.access.format: "JSON": choose json, squid or combined`,
 		`1:49: log.access.path: write a path, - for standard output, or off`,
 		`2:23: forward[0].anonymity: "Strict": choose strict, via or transparent`,
-		`2:42: forward[0].egress_by: "user": choose round_robin, client or host`,
+		`2:42: forward[0].egress_by: "User": choose round_robin, user, client or host`,
 	}},
 	{"ports", "forward: [{connect_ports: [443, 0, any]}, {listen: 127.0.0.1:1, connect_ports: 443,}, {listen: 127.0.0.1:2, connect_ports: []}]\n", []string{
 		`1:33: forward[0].connect_ports[1]: "0" is no port; write numbers from 1 to 65535 with commas between them, or any alone`,
@@ -94,7 +94,7 @@ var mistakes = []struct {
 	}},
 	{"listen", "forward:\n- listen: [nonsense, 0.0.0.0:1, 'https://127.0.0.1:1', '']\n- listen: []\n", []string{
 		`2:12: forward[0].listen[0]: "nonsense": write host:port with a port up to 65535, such as 127.0.0.1:3128`,
-		`2:22: forward[0].listen[1]: "0.0.0.0:1": would let anyone who reaches this address use the proxy: listen on a loopback address, or add open: true if that is what you want`,
+		`2:22: forward[0].listen[1]: "0.0.0.0:1": would let anyone who reaches this address use the proxy: listen on a loopback address, or add users, auth_url, an allow rule with client, or open: true if that is what you want`,
 		`2:33: forward[0].listen[2]: "https://127.0.0.1:1": only http:// and host:port are served`,
 		`2:56: forward[0].listen[3]: write host:port`,
 		`3:3: forward[1].listen: no address: write at least one, such as 127.0.0.1:3128`,
@@ -123,8 +123,8 @@ var mistakes = []struct {
 		`1:21: unknown key "port" in forward[0]: did you mean "listen"?`,
 		`1:30: unknown key "address" in forward[0]: did you mean "listen"?`,
 		`1:42: unknown key "dns" in forward[0]: did you mean "resolver"?`,
-		`1:50: unknown key "users_file" in forward[0]: it is not served by this version, take it out`,
-		`1:65: unknown key "auth" in forward[0]: it is not served by this version, take it out`,
+		`1:50: unknown key "users_file" in forward[0]: did you mean "users"?`,
+		`1:65: unknown key "auth" in forward[0]: did you mean "users" or "auth_url"?`,
 		`2:9: unknown key "token" in admin: did you mean "token_file"?`,
 		`3:1: unknown key "dns" at the top level: it belongs under forward[] as resolver`,
 	}},
@@ -169,6 +169,8 @@ var mistakes = []struct {
 	{"bare IPv6 in a list", "forward:\n- listen: [[::1]:3128]\n", []string{"2:12: forward[0].listen[0]: an IPv6 address without quotes stands here: write one value, such as 127.0.0.1:3128"}},
 	{"directive", "%YAML 1.2\n---\nforward: [{}]\n", []string{"1:1: not valid YAML: found incompatible YAML document; take the %YAML line out"}},
 	{"directive of no meaning", "%FOO\n---\nforward: [{}]\n", []string{"1:5: not valid YAML: found unknown directive name; take the line that begins with % out"}},
+	{"star of a host", "forward: [{rules: [{deny: {host: *.example.com}}]}]\n", []string{`1:34: not valid YAML: unknown anchor '.example.com' referenced; "*" begins an alias in YAML: put "*.example.com" in quotes`}},
+	{"at", "forward: [{rules: [{deny: {host: @list.txt}}]}]\n", []string{"1:34: not valid YAML: found character that cannot start any token; if it is a tab, indent with spaces; else put the value in quotes"}},
 	{"no space after the colon", "forward:\n- listen:127.0.0.1:3128\n", []string{`2:3: forward[0]: "listen:127.0.0.1:3128" stands here: write keys and their values, such as listen: …, with a space after the colon`}},
 	{"no space before more", "forward:\n- listen:127.0.0.1:3128\n  open: true\n", []string{"3:7: not valid YAML: mapping values are not allowed in this context; put a value with \": \" in it in quotes, and begin each key on a line of its own, with a space after its colon"}},
 	{"two documents", "forward: [{}]\n---\nforward: [{}]\n", []string{"2:1: a second document begins here: a file holds one configuration"}},
@@ -191,23 +193,27 @@ var mistakes = []struct {
 
 func TestProblems(t *testing.T) {
 	for _, c := range mistakes {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := config.Read("v.yaml", []byte(c.text))
-			var all config.Problems
-			if !errors.As(err, &all) || got != nil {
-				t.Fatalf("%+v, %v", got, err)
-			}
-			lines := strings.Split(err.Error(), "\n")
-			for i, line := range lines {
-				if i >= len(c.want) || !strings.HasPrefix(line, "v.yaml:"+c.want[i]) {
-					t.Errorf("it says\n%s\nwant\n%s", err, strings.Join(c.want, "\n"))
-					break
-				}
-			}
-			if len(lines) < len(c.want) {
-				t.Errorf("it says only\n%s\nwant\n%s", err, strings.Join(c.want, "\n"))
-			}
-		})
+		t.Run(c.name, func(t *testing.T) { wantProblems(t, c.text, c.want) })
+	}
+}
+
+// wantProblems reads a text, and wants these lines about it, "v.yaml:" before each.
+func wantProblems(t *testing.T, text string, want []string) {
+	t.Helper()
+	got, err := config.Read("v.yaml", []byte(text))
+	var all config.Problems
+	if !errors.As(err, &all) || got != nil {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		if i >= len(want) || !strings.HasPrefix(line, "v.yaml:"+want[i]) {
+			t.Errorf("it says\n%s\nwant\n%s", err, strings.Join(want, "\n"))
+			return
+		}
+	}
+	if len(lines) < len(want) {
+		t.Errorf("it says only\n%s\nwant\n%s", err, strings.Join(want, "\n"))
 	}
 }
 

@@ -33,7 +33,17 @@ log:
 watch: true
 forward:
   - listen: ["0.0.0.0:3128", "http://[::1]:8080/"]
-    open: true
+    users: users.htpasswd
+    groups: /etc/groups
+    auth_cache: 1m
+    rules:
+      - {name: ads, deny: {host: ["@ads.txt", .example.com, "@/abs"]}, report_only: true}
+      - allow: {user: [ann], group: ci, client: 10.0.0.0/8, host: .github.com, addr: [192.0.2.1], port: [443, 8000-8999], method: GET, path: /v1, time: mon-fri/09:00-17:00}
+      - deny: {}
+    report_only: true
+    sni: enforce
+    reload_tunnels: recheck
+    contact: Ask Ünal, ☎ 12
     egress: [203.0.113.7, "::ffff:203.0.113.8", 2001:db8::7]
     egress_by: client
     allow_private: true
@@ -59,7 +69,17 @@ forward:
 		Log:   config.Log{Level: "warn", Access: config.AccessLog{Path: "/var/log/viaduct/access.log", Format: "squid"}},
 		Watch: true,
 		Forward: []config.Forward{{
-			Listen: []string{"0.0.0.0:3128", "http://[::1]:8080/"}, Open: true,
+			Listen: []string{"0.0.0.0:3128", "http://[::1]:8080/"},
+			Users:  "/etc/viaduct/users.htpasswd", Groups: "/etc/groups", AuthTimeout: 2 * time.Second, AuthCache: time.Minute,
+			Rules: []config.Rule{
+				{Name: "ads", Deny: &config.Terms{Host: []string{"@/etc/viaduct/ads.txt", ".example.com", "@/abs"}}, ReportOnly: true},
+				{Name: "forward[0].rules[1]", Allow: &config.Terms{
+					User: []string{"ann"}, Group: []string{"ci"}, Client: []string{"10.0.0.0/8"}, Host: []string{".github.com"}, Addr: []string{"192.0.2.1"},
+					Port: []string{"443", "8000-8999"}, Method: []string{"GET"}, Path: []string{"/v1"}, Time: []string{"mon-fri/09:00-17:00"},
+				}},
+				{Name: "forward[0].rules[2]", Deny: &config.Terms{}},
+			},
+			ReportOnly: true, SNI: "enforce", ReloadTunnels: "recheck", Contact: "Ask Ünal, ☎ 12",
 			Egress:   []netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("203.0.113.8"), netip.MustParseAddr("2001:db8::7")},
 			EgressBy: "client", AllowPrivate: true, ConnectPorts: nil, Anonymity: "via", Resolver: []string{"9.9.9.9", "tls://dns.quad9.net"},
 			MaxConns: 1000, MaxConnsPerClient: 10, MaxHeader: 1 << 20,
@@ -78,7 +98,7 @@ func TestDefaults(t *testing.T) {
 	want := &config.Config{
 		Log: config.Log{Level: "info", Access: config.AccessLog{Path: "-", Format: "json"}},
 		Forward: []config.Forward{{
-			Listen: []string{"127.0.0.1:3128"}, EgressBy: "round_robin", ConnectPorts: config.Ports{443, 8443}, Anonymity: "strict", MaxHeader: 64 << 10,
+			Listen: []string{"127.0.0.1:3128"}, AuthTimeout: 2 * time.Second, AuthCache: 5 * time.Minute, SNI: "off", ReloadTunnels: "keep", EgressBy: "round_robin", ConnectPorts: config.Ports{443, 8443}, Anonymity: "strict", MaxHeader: 64 << 10,
 			HeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, DialTimeout: 4 * time.Second, ResponseTimeout: time.Minute,
 			IdleTimeout: 5 * time.Minute, UpstreamIdleTimeout: 30 * time.Second, TunnelIdleTimeout: time.Hour,
 			HalfCloseTimeout: 5 * time.Minute, DrainTimeout: 30 * time.Second,
@@ -168,6 +188,7 @@ func TestFilesBeside(t *testing.T) {
 		{"/etc/v/v.yaml", "-", "-"},
 		{"/etc/v/v.yaml", "off", "off"},
 		{"/etc/v/v.yaml", "./off", "/etc/v/off"},
+		{"/etc/v/v.yaml", "@a", "/etc/v/@a"},
 		{"v.yaml", "a.log", here + "/a.log"},
 		{"sub/v.yaml", "a.log", here + "/sub/a.log"},
 	} {

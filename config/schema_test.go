@@ -35,7 +35,7 @@ type object = map[string]any
 // breaks says where a value breaks a schema, of what ours is made of.
 func breaks(s object, v any, path string) string {
 	for key := range s {
-		if !slices.Contains([]string{"$schema", "title", "description", "default", "type", "enum", "pattern", "minimum", "maximum", "anyOf", "items", "minItems", "required", "properties", "additionalProperties"}, key) {
+		if !slices.Contains([]string{"$schema", "title", "description", "default", "type", "enum", "pattern", "minimum", "maximum", "anyOf", "oneOf", "items", "minItems", "minLength", "required", "properties", "additionalProperties"}, key) {
 			return path + ": the schema has " + key + ", which this test does not know"
 		}
 	}
@@ -45,6 +45,17 @@ func breaks(s object, v any, path string) string {
 	if of, ok := s["anyOf"].([]any); ok && !slices.ContainsFunc(of, func(one any) bool { return breaks(one.(object), v, path) == "" }) {
 		return path + " is none of what it may be"
 	}
+	if of, ok := s["oneOf"].([]any); ok {
+		fits := 0
+		for _, one := range of {
+			if breaks(one.(object), v, path) == "" {
+				fits++
+			}
+		}
+		if fits != 1 {
+			return fmt.Sprintf("%s is %d of what it may be", path, fits)
+		}
+	}
 	if words, ok := s["enum"].([]any); ok && !slices.Contains(words, v) {
 		return fmt.Sprintf("%s is %v, none of %v", path, v, words)
 	}
@@ -52,6 +63,9 @@ func breaks(s object, v any, path string) string {
 	case string:
 		if p, ok := s["pattern"].(string); ok && !regexp.MustCompile(p).MatchString(v) {
 			return fmt.Sprintf("%s is %q, not %s", path, v, p)
+		}
+		if least, ok := s["minLength"].(float64); ok && len(v) < int(least) {
+			return path + " is too short"
 		}
 	case float64:
 		least, bounded := s["minimum"].(float64)
@@ -83,15 +97,15 @@ func breaksList(s object, v []any, path string) string {
 }
 
 func breaksObject(s, v object, path string) string {
-	properties, ok := s["properties"].(object)
-	if !ok {
-		return ""
-	}
 	required, _ := s["required"].([]any)
 	for _, key := range required {
 		if _, ok := v[key.(string)]; !ok {
 			return fmt.Sprintf("%s has no %s", path, key)
 		}
+	}
+	properties, ok := s["properties"].(object)
+	if !ok {
+		return ""
 	}
 	for key, value := range v {
 		property, ok := properties[key].(object)
@@ -175,6 +189,9 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 		"forward: [{max_header: 65536}]", "forward: [{max_header: 64K}]", "forward: [{max_conns: -1}]", "forward: [{max_conns: 1.5}]", "forward: [{max_conns: many}]",
 		"forward: [{max_conns: 2147483648}]", "forward: [{max_conns: '-1'}]", "forward: [{listen: []}]", "forward: [{open: 'tRue'}]", "forward: [{connect_ports: ['x']}]",
 		"forward: [{idle_timeout: 5 s}]", "forward: [{idle_timeout: 5S}]", "forward: [{max_header: -1KiB}]", "forward: [{egress: [~]}]",
+		"forward: [{rules: {}}]", "forward: [{rules: [{}]}]", "forward: [{rules: [~]}]", "forward: [{rules: [x]}]", "forward: [{rules: [{deny: }]}]", "forward: [{rules: [{deny: x}]}]",
+		"forward: [{rules: [{deny: {}, allow: {}}]}]", "forward: [{rules: [{deny: {hots: a}}]}]", "forward: [{rules: [{deny: {host: []}}]}]", "forward: [{rules: [{deny: {host: ~}}]}]",
+		"forward: [{rules: [{deny: {host: [[a]]}}]}]", "forward: [{rules: [{deny: {}, report_only: 1}]}]", "forward: [{sni: on}]", "forward: [{reload_tunnels: cut}]", "forward: [{auth_cache: 5}]",
 		"forward: [{open: yes}]", "forward: [{open: 1}]", "forward: [{anonymity: none}]", "forward: [{anonymity: [strict]}]", "forward: [{listen: [[x]]}]", "forward: [{listen: }]",
 		"forward: [{connect_ports: []}]", "forward: [{connect_ports: [0]}]", "forward: [{connect_ports: [any]}]x", "forward: [{connect_ports: http}]", "forward: [{connect_ports: [65536]}]",
 	} {
@@ -211,7 +228,7 @@ func TestSchemaTellsOfEveryKey(t *testing.T) {
 		}
 	}
 	look(s, "")
-	if want := len(config.Flags()) + 5; n != want { // and four sections, and watch, which are no flags
+	if want := len(config.Flags()) + 5 + 3 + 2*9; n != want { // and four sections, watch, rules and what a rule has: no flags
 		t.Errorf("%d keys, want %d", n, want)
 	}
 }

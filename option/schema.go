@@ -1,4 +1,4 @@
-package config
+package option
 
 import (
 	"bytes"
@@ -10,14 +10,14 @@ import (
 // object is one of JSON.
 type object map[string]any
 
-// Schema is a JSON Schema (draft 2020-12) of the file, for editors that check and
-// complete it.
-func Schema() []byte {
-	s := sectionSchema(reflect.TypeFor[Config]())
+// Schema is a JSON Schema (draft 2020-12) of a file that holds such a section, for
+// editors that check and complete it. These keys must be there.
+func Schema(section any, title string, required ...string) []byte {
+	s := sectionSchema(reflect.TypeOf(section))
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-	s["title"] = "viaduct"
+	s["title"] = title
 	s["type"] = "object"
-	s["required"] = []string{"forward"}
+	s["required"] = required
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -29,8 +29,11 @@ func Schema() []byte {
 }
 
 func sectionSchema(section reflect.Type) object {
-	properties := object{}
+	properties, oneOf := object{}, []object{}
 	for _, f := range fields(section) {
+		if f.optional() {
+			oneOf = append(oneOf, object{"required": []string{f.key}})
+		}
 		s := f.schema()
 		s["description"] = f.usage
 		if v := reflect.New(f.typ).Elem(); f.preset != "" {
@@ -39,7 +42,11 @@ func sectionSchema(section reflect.Type) object {
 		}
 		properties[f.key] = s
 	}
-	return object{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
+	s := object{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
+	if len(oneOf) > 0 {
+		s["type"], s["oneOf"] = "object", oneOf
+	}
+	return s
 }
 
 // shown is a value as JSON has it.
@@ -67,14 +74,21 @@ func (f field) schema() object {
 	switch {
 	case f.section():
 		return sectionSchema(f.typ)
+	case f.optional():
+		s := sectionSchema(f.typ.Elem())
+		s["type"] = "object"
+		return s
 	case f.sections():
-		return object{"type": "array", "minItems": 1, "items": sectionSchema(f.typ.Elem())}
+		return object{"type": "array", "minItems": f.fewest(), "items": sectionSchema(f.typ.Elem())}
 	case f.typ == portsType:
 		one := object{"type": []string{"integer", "string"}, "minimum": 1, "maximum": 65535, "pattern": portsPattern}
 		return object{"anyOf": []object{one, {"type": "array", "items": one, "minItems": 1}}}
 	case f.list():
 		one := field{typ: f.typ.Elem()}.schema()
-		least := min(1, len(f.preset)) // where the default is something, nothing is wrong
+		least := max(f.fewest(), min(1, len(f.preset))) // where the default is something, nothing is wrong
+		if f.fewest() > 0 {
+			one["type"] = []string{"string", "integer"} // a port, or a name of digits
+		}
 		return object{"anyOf": []object{one, {"type": "array", "items": one, "minItems": least}}}
 	case f.typ == durationType:
 		return object{"type": "string", "pattern": durationPattern}
@@ -86,6 +100,9 @@ func (f field) schema() object {
 		return object{"type": []string{"integer", "string"}, "minimum": 0, "maximum": math.MaxInt32, "pattern": numberPattern}
 	case f.oneof != nil:
 		return object{"enum": f.oneof}
+	}
+	if f.needed() {
+		return object{"type": "string", "minLength": 1}
 	}
 	return object{"type": "string"}
 }

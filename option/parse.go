@@ -1,4 +1,4 @@
-package config
+package option
 
 import (
 	"bytes"
@@ -121,6 +121,9 @@ func hint(message string, text []byte, line int) string {
 	}
 	if _, port, ok := strings.Cut(message, "unknown anchor ':"); ok {
 		return `"*" begins an alias in YAML: write 0.0.0.0:` + strings.TrimSuffix(port, "' referenced")
+	}
+	if _, name, ok := strings.Cut(message, "unknown anchor '."); ok {
+		return `"*" begins an alias in YAML: put "*.` + strings.TrimSuffix(name, "' referenced") + `" in quotes`
 	}
 	for _, h := range hints {
 		if strings.Contains(message, h.message) {

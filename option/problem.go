@@ -1,4 +1,4 @@
-package config
+package option
 
 import (
 	"cmp"
@@ -48,24 +48,26 @@ type place struct {
 	name      string
 }
 
-// report collects the problems of a configuration.
-type report struct {
+// Report collects the problems of what was read.
+type Report struct {
+	form     Form
 	file     string
 	flags    bool             // it comes from the command line
 	places   map[string]place // by path of the option
 	told     map[string]bool  // paths of what could not be read
+	strange  map[string]bool  // paths of sections with something in them that nobody knows
 	checking bool             // all is read
 	problems Problems
 }
 
-func newReport(file string) *report {
-	return &report{file: file, places: map[string]place{}, told: map[string]bool{}}
+func newReport(file string, form Form) *Report {
+	return &Report{form: form, file: file, places: map[string]place{}, told: map[string]bool{}, strange: map[string]bool{}}
 }
 
-// say tells what is wrong with the option at path. The value is what was written,
+// Say tells what is wrong with the option at path. The value is what was written,
 // if the text is about that. What could not be read is not judged as well.
-func (r *report) say(path, value, text string) {
-	if r.checking && r.unread(path) {
+func (r *Report) Say(path, value, text string) {
+	if r.checking && r.Unread(path) {
 		return
 	}
 	r.told[path] = r.told[path] || !r.checking
@@ -75,8 +77,9 @@ func (r *report) say(path, value, text string) {
 	r.sayAt(r.place(path), text)
 }
 
-// unread tells whether the option at path, or what it stands in, could not be read.
-func (r *report) unread(path string) bool {
+// Unread tells whether the option at path, or what it stands in, could not be read:
+// nothing can be said of what it would be.
+func (r *Report) Unread(path string) bool {
 	for p := path; p != ""; p = above(p) {
 		if r.told[p] {
 			return true
@@ -85,12 +88,12 @@ func (r *report) unread(path string) bool {
 	return path == "" && r.told[""]
 }
 
-func (r *report) sayAt(at place, text string) {
+func (r *Report) sayAt(at place, text string) {
 	r.problems = append(r.problems, Problem{r.file, at.line, at.col, at.name, text})
 }
 
 // place finds where an option was written, or else what it stands in.
-func (r *report) place(path string) place {
+func (r *Report) place(path string) place {
 	for p := path; p != ""; p = above(p) {
 		if at, ok := r.places[p]; ok {
 			if !r.flags {
@@ -104,8 +107,37 @@ func (r *report) place(path string) place {
 	return at
 }
 
+// Strange tells whether something stands in the section at path that nobody knows:
+// nothing can be said of what is missing in it.
+func (r *Report) Strange(path string) bool { return r.strange[path] }
+
+// Name is what the operator calls the option at path, or what it stands in.
+func (r *Report) Name(path string) string { return r.place(path).name }
+
+// Implied tells whether the option at path has its default in a file that leaves it
+// out.
+func (r *Report) Implied(path string) bool {
+	_, written := r.places[path]
+	return !written && r.places[""].line > 0
+}
+
+// Hide lets no problem of the option at path show its value, whose flag this is.
+func (r *Report) Hide(path, flag string) {
+	if r.flags {
+		r.places[path] = place{name: "--" + flag}
+	}
+}
+
+// Option is how the operator writes an option.
+func (r *Report) Option(flag, key string) string {
+	if r.flags {
+		return "--" + flag
+	}
+	return key
+}
+
 // error is Problems, or nil when there is none.
-func (r *report) error() error {
+func (r *Report) error() error {
 	if len(r.problems) == 0 {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package config
+package option
 
 import (
 	"fmt"
@@ -6,46 +6,55 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
 
+// Form is what an operator may write besides the options themselves, and what is
+// wrong with them.
+type Form struct {
+	NotYet   string        // keys that this version does not serve, each with a space before and behind it
+	Synonyms string        // words of other programs with the keys that they are here: " bind=listen ip=client,addr "
+	Check    func(*Report) // is asked about what was read; nil asks nobody
+}
+
 // Load reads the file at path, as Read does. An error that is not Problems says
 // that the file could not be read at all.
-func Load(path string) (*Config, error) {
+func Load(path string, into any, form Form) error {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return Read(path, text)
+	return Read(path, text, into, form)
 }
 
-// Read reads the text of a file of this name. What is left out has its default,
-// and the name of another file in it is taken from the folder of this one. The
-// error is Problems: all that is wrong, each with its line and column.
-func Read(name string, text []byte) (*Config, error) {
-	r := &reader{report: newReport(name)}
+// Read reads the text of a file of this name into a section, which it points to.
+// What is left out stays as it is there, and the name of another file in it is taken
+// from the folder of this one. The error is Problems: all that is wrong, each with
+// its line and column.
+func Read(name string, text []byte, into any, form Form) error {
+	v := reflect.ValueOf(into).Elem()
+	r := &reader{Report: newReport(name, form), root: v.Type()}
 	r.places[""] = place{line: 1, col: 1}
-	c := Default()
-	c.Forward = nil
-	if root, ok := r.parse(text); ok {
-		r.section(root, reflect.ValueOf(c).Elem(), "")
-		r.check(c)
+	root, ok := r.parse(text)
+	if !ok {
+		return r.error()
 	}
-	if err := r.error(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	r.section(root, v, "")
+	return r.check(v)
 }
 
-// reader turns nodes of YAML into a configuration.
+// reader turns nodes of YAML into a section.
 type reader struct {
-	*report
+	*Report
+	root  reflect.Type
 	homes map[string][]string // see homes; made when it is needed
 }
 
@@ -61,7 +70,7 @@ func (r *reader) section(n *yaml.Node, v reflect.Value, path string) {
 		if n.Kind == yaml.ScalarNode {
 			text += ", with a space after the colon"
 		}
-		r.say(path, "", text)
+		r.Say(path, "", text)
 		return
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -73,6 +82,7 @@ func (r *reader) section(n *yaml.Node, v reflect.Value, path string) {
 		}
 		if text != "" {
 			r.sayAt(where, text)
+			r.strange[path] = true
 			r.told[""] = r.told[""] || path == "" // it may be the section that is missed
 			continue
 		}
@@ -80,8 +90,14 @@ func (r *reader) section(n *yaml.Node, v reflect.Value, path string) {
 		switch value := resolve(n.Content[i+1]); {
 		case f.section():
 			r.section(value, v.Field(f.index), at)
+		case f.optional():
+			v.Field(f.index).Set(reflect.New(f.typ.Elem()))
+			if isNull(value) {
+				r.Say(at, "", "nothing stands here: write {} for everything")
+			}
+			r.section(value, v.Field(f.index).Elem(), at)
 		case f.sections():
-			r.sections(value, v.Field(f.index), at)
+			r.sections(f, value, v.Field(f.index), at)
 		default:
 			r.value(f, value, v.Field(f.index), at)
 		}
@@ -89,20 +105,21 @@ func (r *reader) section(n *yaml.Node, v reflect.Value, path string) {
 }
 
 // sections reads a list of sections.
-func (r *reader) sections(n *yaml.Node, v reflect.Value, path string) {
-	if isNull(n) {
+func (r *reader) sections(f field, n *yaml.Node, v reflect.Value, path string) {
+	if isNull(n) || n.Kind == yaml.SequenceNode && len(n.Content) == 0 && f.fewest() == 0 {
 		return
 	}
 	if n.Kind != yaml.SequenceNode {
 		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
-		r.say(path, "", kindOf(n)+` stands here: write a list, with "- " before the first key of each entry`)
+		r.Say(path, "", kindOf(n)+` stands here: write a list, with "- " before the first key of each entry`)
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, child := range n.Content {
-		r.places[item(path, i)] = spot(child)
+		r.places[Item(path, i)] = spot(child)
 		preset(v.Index(i))
-		r.section(resolve(child), v.Index(i), item(path, i))
+		r.section(resolve(child), v.Index(i), Item(path, i))
+		christen(v.Index(i), Item(path, i))
 	}
 }
 
@@ -110,7 +127,7 @@ func (r *reader) sections(n *yaml.Node, v reflect.Value, path string) {
 func (r *reader) value(f field, n *yaml.Node, v reflect.Value, path string) {
 	list, at := []*yaml.Node{n}, func(int) string { return path }
 	if f.list() {
-		at = func(i int) string { return item(path, i) }
+		at = func(i int) string { return Item(path, i) }
 	}
 	if n.Kind == yaml.SequenceNode && f.list() {
 		list = n.Content
@@ -123,12 +140,19 @@ func (r *reader) value(f field, n *yaml.Node, v reflect.Value, path string) {
 		switch {
 		case !fine[i]: // that is told already
 		case f.typ == portsType: // whose text tells which
-			r.say(at(i), "", text)
+			r.Say(at(i), "", text)
 		default:
-			r.say(at(i), words[i], text)
+			r.Say(at(i), words[i], text)
 		}
 	})
-	if f.file {
+	switch {
+	case f.file && f.list():
+		for i, word := range words {
+			if path, ok := strings.CutPrefix(word, "@"); ok {
+				v.Index(i).SetString("@" + beside(r.file, path))
+			}
+		}
+	case f.file && !slices.Contains(f.noFile, v.String()):
 		v.SetString(beside(r.file, v.String()))
 	}
 }
@@ -143,15 +167,15 @@ func (r *reader) word(f field, n *yaml.Node, path string) (word string, ok bool)
 	}
 	text := " stands here: write one value"
 	if f.preset != "" {
-		text += ", such as " + f.example()
+		text += ", such as " + f.instance()
 	}
-	r.say(path, "", kindOf(n)+text)
+	r.Say(path, "", kindOf(n)+text)
 	return "", false
 }
 
 // beside is the path of a file that the one at from names.
 func beside(from, path string) string {
-	if path == "" || path == "-" || path == "off" || filepath.IsAbs(path) {
+	if path == "" || filepath.IsAbs(path) {
 		return path
 	}
 	path = filepath.Join(filepath.Dir(from), path)

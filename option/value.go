@@ -1,4 +1,4 @@
-package config
+package option
 
 import (
 	"fmt"
@@ -10,13 +10,19 @@ import (
 	"time"
 )
 
+// Ports is a set of ports, in order. Nil is any port.
+type Ports []uint16
+
+// Size is a number of bytes.
+type Size int
+
 // set reads the words of an option into v. What is wrong with a word is told to
 // bad, and a list keeps a zero value in its place.
 func (f field) set(v reflect.Value, words []string, bad func(i int, text string)) {
 	switch {
 	case f.typ == portsType:
 		setPorts(v, words, bad)
-	case f.list() && len(words) == 0:
+	case f.list() && len(words) == 0 && f.fewest() == 0:
 		v.SetZero()
 	case f.list():
 		list := reflect.MakeSlice(f.typ, len(words), len(words))
@@ -75,10 +81,17 @@ func (f field) parse(v reflect.Value, word string) (text string) {
 		}
 		v.SetInt(int64(n))
 	default:
+		if word == "" && f.needed() {
+			return "is empty: write something, or leave it out"
+		}
 		v.SetString(word)
 	}
 	return ""
 }
+
+// needed tells whether a text that is written must say something: an empty one is
+// what is left of a variable that was not set, and would turn off what it names.
+func (f field) needed() bool { return f.typ.Kind() == reflect.String && f.least == "1" }
 
 // times says what to write for a word that is no time.
 func (f field) times(word string) string {
@@ -101,14 +114,14 @@ func (f field) times(word string) string {
 	case err == nil && number[0] != '-':
 		return fmt.Sprintf("%s%.20s%s", text, number, unit)
 	case form == nil && rest != number:
-		return "is too long: write a time below 292 years, such as " + f.example()
+		return "is too long: write a time below 292 years, such as " + f.instance()
 	}
-	return "write a time with its unit (ms, s, m, h), such as " + f.example()
+	return "write a time with its unit (ms, s, m, h), such as " + f.instance()
 }
 
-// example is a value that the operator may write: the default, unless that says
+// instance is a value that the operator may write: the default, unless that says
 // nothing.
-func (f field) example() string {
+func (f field) instance() string {
 	if f.preset == "0s" {
 		return "5s"
 	}
@@ -138,6 +151,11 @@ func setPorts(v reflect.Value, words []string, bad func(i int, text string)) {
 		v.Set(reflect.ValueOf(slices.Compact(ports)))
 	}
 }
+
+const (
+	letters = "abcdefghijklmnopqrstuvwxyz"
+	digits  = "0123456789"
+)
 
 // units of sizes, the largest last.
 var units = [...]struct {

@@ -1,4 +1,4 @@
-package config
+package option
 
 import (
 	"cmp"
@@ -9,13 +9,6 @@ import (
 
 	"go.yaml.in/yaml/v4"
 )
-
-// notYet are keys of the product that this version does not serve.
-const notYet = " pools reverse registry users users_file auth rules allow deny report_only route via upstream balance" +
-	" tls tls_cert tls_key tls_client_ca inspect ca pac rate_limit bandwidth "
-
-// synonyms are keys of other programs, with ours.
-const synonyms = " address=listen bind=listen port=listen dns=resolver token=token_file "
 
 // find finds the option of a key among those of a section, or says what to write
 // instead.
@@ -30,7 +23,7 @@ func (r *reader) find(section []field, key *yaml.Node, path string) (f field, te
 		return section[i], ""
 	}
 	if r.homes == nil {
-		r.homes = homes()
+		r.homes = homes(r.root)
 	}
 	return f, fmt.Sprintf("unknown key %s%s: %s", quote(key.Value), in(path), r.meant(section, key.Value))
 }
@@ -47,30 +40,60 @@ func in(path string) string {
 // have.
 func (r *reader) meant(section []field, key string) string {
 	key = strings.ReplaceAll(strings.ToLower(key), "-", "_")
-	keys := make([]string, len(section))
-	for i := range section {
-		keys[i] = section[i].key
-	}
-	_, same, _ := strings.Cut(synonyms, " "+key+"=")
-	same, _, _ = strings.Cut(same, " ")
-	same = cmp.Or(same, key)
-	switch best := Nearest(key, keys); {
-	case slices.Contains(keys, same):
-		return fmt.Sprintf("did you mean %q?", same)
-	case strings.Contains(notYet, " "+key+" "):
+	same, _, _ := strings.Cut(cmp.Or(r.form.synonym(key), key), ",")
+	near := r.form.among(section, key, 1)
+	switch {
+	case near != "":
+		return near
+	case strings.Contains(r.form.NotYet, " "+key+" "):
 		return "it is not served by this version, take it out"
 	case r.homes[same] != nil:
 		return strings.TrimSuffix("it belongs "+strings.Join(r.homes[same], ", or ")+" as "+same, " as "+key)
-	case best != "":
-		return fmt.Sprintf("did you mean %q?", best)
 	}
-	return "write one of " + strings.Join(keys, ", ")
+	return r.form.meant(section, key)
+}
+
+// meant says which of these options was meant, or which there are.
+func (f Form) meant(section []field, key string) string {
+	if near := f.among(section, key, len(key)); near != "" {
+		return near
+	}
+	return "write one of " + strings.Join(keys(section), ", ")
+}
+
+// among asks whether one of these options was meant by a word of other
+// programs, or by so many slips of the hand. It is empty when none was.
+func (f Form) among(section []field, key string, most int) string {
+	known := keys(section)
+	same := slices.DeleteFunc(append(strings.Split(f.synonym(key), ","), key), func(s string) bool { return !slices.Contains(known, s) })
+	if best := Nearest(key, known); len(same) == 0 && best != "" && slips(key, best) <= most {
+		same = []string{best}
+	}
+	if len(same) == 0 {
+		return ""
+	}
+	return `did you mean "` + strings.Join(same, `" or "`) + `"?`
+}
+
+// synonym lists what a word of other programs may be here.
+func (f Form) synonym(key string) string {
+	_, same, _ := strings.Cut(f.Synonyms, " "+key+"=")
+	same, _, _ = strings.Cut(same, " ")
+	return same
+}
+
+func keys(section []field) []string {
+	all := make([]string, len(section))
+	for i := range section {
+		all[i] = section[i].key
+	}
+	return all
 }
 
 // homes are the places of each option, by its key and by the name of its flag.
-func homes() map[string][]string {
+func homes(root reflect.Type) map[string][]string {
 	m := map[string][]string{}
-	walk(reflect.ValueOf(Default()).Elem(), "", func(f field, _ reflect.Value, path string) {
+	walk(everything(root), "", func(f field, _ reflect.Value, path string) {
 		home := "at the top level"
 		if section := above(path); section != "" {
 			home = "under " + strings.ReplaceAll(section, "[0]", "[]")

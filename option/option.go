@@ -1,0 +1,150 @@
+// Package option reads structs whose tags say everything about their options: from
+// a YAML file and from the command line, with the place of each mistake. It prints
+// them, too, and describes them to editors. What they mean, and what is wrong with
+// what was read, is for the room that declares them.
+//
+// The tags: key (in the file), flag, word (for its value, in the help), usage,
+// default, min and max (of a list min is its least length; a text with min 1 cannot be
+// written empty), oneof (words with commas),
+// file (the path of one, but for these words; of a list, values that begin with @),
+// place (of a name: where there is none it is that of the place), example (of what
+// one flag says in a line), brief (printed without what says nothing). An option is a
+// section (a struct), one that may be missing (a pointer), a list of sections, a list
+// of values, or a value.
+package option
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// field is an option, or a section of them, as the tags of its struct field tell.
+type field struct {
+	index           int
+	typ             reflect.Type
+	key, flag, word string
+	usage, preset   string
+	oneof           []string
+	least, most     string
+	file            bool     // the path of a file; in a list those that stand behind an @
+	noFile          []string // words that are no path
+	example         string
+	placed          bool // a name that comes from the place, if there is none
+	brief           bool // printed without what says nothing
+}
+
+// Types of values that are more than their kind.
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	sizeType     = reflect.TypeFor[Size]()
+	addrType     = reflect.TypeFor[netip.Addr]()
+	portsType    = reflect.TypeFor[Ports]()
+)
+
+// fields lists the options of a section, in order.
+func fields(t reflect.Type) []field {
+	var all []field
+	for i := range t.NumField() {
+		tag := t.Field(i).Tag
+		f := field{
+			index: i, typ: t.Field(i).Type, key: tag.Get("key"), flag: tag.Get("flag"), word: tag.Get("word"), usage: tag.Get("usage"),
+			preset: tag.Get("default"), least: tag.Get("min"), most: tag.Get("max"),
+			example: tag.Get("example"), placed: tag.Get("place") != "", brief: tag.Get("brief") != "",
+		}
+		if words, ok := tag.Lookup("file"); ok {
+			f.file, f.noFile = true, strings.Split(words, ",")
+		}
+		if words := tag.Get("oneof"); words != "" {
+			f.oneof = strings.Split(words, ",")
+		}
+		if f.typ == durationType {
+			f.word = "TIME"
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// section tells whether f holds options of its own, optional whether it does when
+// it is there at all, and sections whether it is a list of such.
+func (f field) section() bool  { return isSection(f.typ) }
+func (f field) optional() bool { return f.typ.Kind() == reflect.Pointer }
+func (f field) sections() bool { return f.typ.Kind() == reflect.Slice && isSection(f.typ.Elem()) }
+
+func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct && t != addrType }
+
+// list tells whether f takes several values, and fewest how many entries a list
+// has at least.
+func (f field) list() bool  { return f.typ.Kind() == reflect.Slice && !f.sections() }
+func (f field) fewest() int { return min(1, len(f.least)) }
+
+// walk visits everything in a section, with its path.
+func walk(section reflect.Value, path string, visit func(f field, v reflect.Value, path string)) {
+	for _, f := range fields(section.Type()) {
+		v, at := section.Field(f.index), join(path, f.key)
+		visit(f, v, at)
+		switch {
+		case f.section():
+			walk(v, at, visit)
+		case f.optional() && !v.IsNil():
+			walk(v.Elem(), at, visit)
+		case f.sections():
+			for i := range v.Len() {
+				walk(v.Index(i), Item(at, i), visit)
+			}
+		}
+	}
+}
+
+// everything is a section of this type with all that it could have, once.
+func everything(t reflect.Type) reflect.Value {
+	v := reflect.New(t).Elem()
+	for _, f := range fields(t) {
+		switch at := v.Field(f.index); {
+		case f.section():
+			at.Set(everything(f.typ))
+		case f.optional():
+			at.Set(everything(f.typ.Elem()).Addr())
+		case f.sections():
+			at.Set(reflect.Append(at, everything(f.typ.Elem())))
+		}
+	}
+	return v
+}
+
+// Preset gives everything in a section, which it points to, its default.
+func Preset(section any) { preset(reflect.ValueOf(section).Elem()) }
+
+// preset gives everything in a section its default.
+func preset(section reflect.Value) {
+	walk(section, "", func(f field, v reflect.Value, path string) {
+		if f.preset != "" {
+			f.set(v, []string{f.preset}, func(_ int, text string) { panic("default of " + path + ": " + text) })
+		}
+	})
+}
+
+// christen gives a section that has no name this one.
+func christen(section reflect.Value, name string) {
+	for _, f := range fields(section.Type()) {
+		if v := section.Field(f.index); f.placed && v.String() == "" {
+			v.SetString(name)
+		}
+	}
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// Item is the path of an entry of a list.
+func Item(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
+
+// above is the path of what the option at path stands in.
+func above(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
