@@ -29,11 +29,16 @@ var pumps = []pump{
 	{"relay", func(set *relay.Set, client, server net.Conn) {
 		set.Go(client, server, nil, nil, relay.Options{Idle: time.Hour, HalfClose: time.Minute}, nil)
 	}},
+	{"look", func(set *relay.Set, client, server net.Conn) {
+		set.Go(client, server, nil, nil, relay.Options{Idle: time.Hour, HalfClose: time.Minute, Look: pass, LookFor: time.Minute}, nil)
+	}},
 	{"iocopy", func(_ *relay.Set, client, server net.Conn) {
 		go copyAndEnd(server, client)
 		go copyAndEnd(client, server)
 	}},
 }
+
+func pass([]byte, bool) (more bool, err error) { return false, nil }
 
 func copyAndEnd(dst, src net.Conn) {
 	_, _ = io.Copy(dst, src)

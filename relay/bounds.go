@@ -17,7 +17,7 @@ func (t *tunnel) tick() {
 	t.state.Lock()
 	running, ending := t.running > 0, t.ending
 	if running && !ending {
-		t.look(t.now())
+		t.check(t.now())
 	}
 	t.state.Unlock()
 	switch {
@@ -28,8 +28,8 @@ func (t *tunnel) tick() {
 	}
 }
 
-// look cuts the tunnel if a bound is reached, else sets the timer anew.
-func (t *tunnel) look(now time.Duration) {
+// check cuts the tunnel if a bound is reached, else sets the timer anew.
+func (t *tunnel) check(now time.Duration) {
 	if now >= keepAfter && !t.alive {
 		t.alive = true
 		t.keepAlive()
@@ -76,7 +76,7 @@ func (t *tunnel) silence() (time.Duration, error) {
 	return bound, err
 }
 
-// trickles is true if a peer has acknowledged bytes since the last look: a
+// trickles is true if a peer has acknowledged bytes since the last check: a
 // socket has room for minutes of what a slow peer reads, and we none to move.
 func (t *tunnel) trickles() bool {
 	n := 0

@@ -49,6 +49,30 @@ func (f *flow) pull(fd uintptr) bool {
 	}
 }
 
+// arrives is called by the poller when src may have bytes that are to be looked
+// at. It reports false to wait for some: holding nothing, if none have come yet.
+func (v *view) arrives(fd uintptr) bool {
+	for {
+		n, err := quick(syscall.SYS_READ, int(fd), v.room())
+		switch {
+		case n > 0:
+			v.held = v.held[:len(v.held)+n]
+			return true
+		case err == nil:
+			v.err = io.EOF
+			return true
+		case err == syscall.EAGAIN:
+			if len(v.held) == 0 {
+				v.putBack()
+			}
+			return false
+		case err != syscall.EINTR:
+			v.err = os.NewSyscallError("read", err)
+			return true
+		}
+	}
+}
+
 // fetch takes a piece in hand: into the pipe if the flow is sustained, else
 // into the buffer.
 func (f *flow) fetch(fd int) (int, error) {

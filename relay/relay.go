@@ -39,6 +39,24 @@ type Options struct {
 	Idle      time.Duration // silence in both directions together; a peer that doesn't read is silent
 	HalfClose time.Duration // silence once one direction has ended
 	Life      time.Duration // from Go to the end
+
+	// Look, if not nil, is shown what the client sends first, all of it so far
+	// and LookMost bytes at most, before any of it is passed on. It is held back
+	// as long as Look asks for more. last says that there will be no more: the
+	// client has ended its side, or has sent LookMost bytes, or LookFor is over;
+	// more has no meaning then. A client that sends nothing is not looked at, and
+	// what the server sends waits for nothing.
+	//
+	// An error ends the tunnel, with nothing passed on to the server: done gets a
+	// *LookError, the client a reset, the server an end in good order. What is
+	// held back when the client fails is not passed on either.
+	//
+	// Look is called by the tunnel's own goroutine, one call at a time, and must
+	// not wait. It must not keep b, and is forgotten once it has decided.
+	Look    func(b []byte, last bool) (more bool, err error)
+	LookFor time.Duration // from the first byte of the client to the last call of Look
+
+	Tag any // what Each tells of the tunnel
 }
 
 // Side is an end of a tunnel.
@@ -88,9 +106,7 @@ func (s *Set) Go(client, server net.Conn, fromClient, fromServer []byte, o Optio
 	t := newTunnel(s, client, server, o, done)
 	t.up.rest = append(t.up.rest, fromClient...)
 	t.down.rest = append(t.down.rest, fromServer...)
-	shut := s.add(t)
-	t.begin()
-	if shut {
+	if shut := t.begin(); shut {
 		t.cut(ErrDrained)
 	}
 }
@@ -137,19 +153,38 @@ func (s *Set) gone() <-chan struct{} {
 	return empty
 }
 
+// Each calls do for every tunnel that is open, with its Options.Tag. cut ends
+// that tunnel at once, whatever is unsent, and done gets the cause, which must
+// not be nil. It may be called later, too: it does nothing to a tunnel that has
+// ended. No lock is held while do runs.
+func (s *Set) Each(do func(tag any, cut func(cause error))) {
+	s.tunnels.Lock()
+	all := s.all()
+	s.tunnels.Unlock()
+	for _, t := range all {
+		do(t.bounds.Tag, t.cut)
+	}
+}
+
 // cut cuts all tunnels and tells how many there were.
 func (s *Set) cut() int {
 	s.tunnels.Lock()
 	s.shut = true
-	var all []*tunnel
-	for t := s.first; t != nil; t = t.next {
-		all = append(all, t)
-	}
+	all := s.all()
 	s.tunnels.Unlock()
 	for _, t := range all {
 		t.cut(ErrDrained)
 	}
 	return len(all)
+}
+
+// all is a list of the tunnels, for what is not to be done under the lock.
+func (s *Set) all() []*tunnel {
+	all := make([]*tunnel, 0, s.open)
+	for t := s.first; t != nil; t = t.next {
+		all = append(all, t)
+	}
+	return all
 }
 
 func (s *Set) add(t *tunnel) (shut bool) {

@@ -62,17 +62,23 @@ func newTunnel(s *Set, client, server net.Conn, o Options, done func(Stats, erro
 // ends are the client and the server.
 func (t *tunnel) ends() [2]net.Conn { return [...]net.Conn{t.up.src, t.down.src} }
 
-func (t *tunnel) begin() {
+// begin puts the tunnel into its set and starts it. Who finds it there and cuts
+// it waits until it has begun.
+func (t *tunnel) begin() (shut bool) {
 	t.state.Lock()
 	defer t.state.Unlock()
+	shut = t.set.add(t)
 	t.timer = time.AfterFunc(t.wait(0), t.tick)
 	go t.clientToServer()
 	go t.serverToClient()
+	return shut
 }
 
 func (t *tunnel) clientToServer() {
 	defer t.ended(&t.up)
-	t.up.run()
+	if t.bounds.Look == nil || t.looked() {
+		t.up.run()
+	}
 	t.passEnd(&t.up)
 }
 
@@ -225,13 +231,11 @@ func (t *tunnel) wake(deadline time.Time) {
 	for _, c := range t.ends() {
 		_ = guard(func() { _ = c.SetDeadline(deadline) })
 	}
-	switch {
-	case t.timer == nil: // not begun
-	case t.running == 0:
+	if t.running == 0 {
 		t.timer.Reset(0)
-	default:
-		t.timer.Reset(max(0, t.until-t.now()) + deaf)
+		return
 	}
+	t.timer.Reset(max(0, t.until-t.now()) + deaf)
 }
 
 // past is a deadline that has passed.
