@@ -28,8 +28,11 @@ type Entry struct {
 	Tries    int            // connections that the request was sent on
 	Status   int            // sent to the client; 0 when none was
 	Fault    string         // RFC 9209 token, or ""
-	Rule     string         // that decided, or ""
 	Cause    string         // of the fault, in the operator's words, or ""
+	Decision string         // of the policy: allow, deny or observe; "" is not told
+	Rule     string         // that decided, or ""
+	Phase    string         // in which it was decided: client, auth, name, port, address or sni; or ""
+	SNI      string         // the server that a ClientHello names, if that is not the target's host
 	Received int64          // body or tunnel bytes from the client
 	Sent     int64          // body or tunnel bytes to the client, heads not among them
 	Dial     time.Duration  // name lookup and connecting; 0 when an idle connection was used

@@ -103,6 +103,7 @@ func TestWhatClientsSendIsBounded(t *testing.T) {
 	e := entry()
 	long := strings.Repeat("\x00", 1<<20)
 	e.Agent, e.Referer, e.Method, e.Target, e.User = []byte(long), []byte(long), []byte(long), []byte(long), long
+	e.Rule, e.SNI, e.Cause = long, long, long
 	for name, f := range formats {
 		if n := len(lineOf(t, e, f)); n > 32<<10 {
 			t.Errorf("%s: a line of %d bytes", name, n)

@@ -30,11 +30,12 @@ func ParseFormat(name string) (Format, error) {
 	return JSON, fmt.Errorf("access log format %q: use json, squid or combined", name)
 }
 
-// Bytes of what clients send, at the most.
+// Bytes of what clients send, or others name, at the most.
 const (
 	mostTarget = 2 << 10 // and of a referer
 	mostAgent  = 512
-	mostName   = 128 // of a method or a user
+	mostName   = 128 // of a method, a user or a rule
+	mostSNI    = 256 // a name has 253 (RFC 1035 section 2.3.4)
 	mostCause  = 512 // what a server said may be part of it
 )
 

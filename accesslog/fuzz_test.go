@@ -25,6 +25,7 @@ func FuzzEntry(f *testing.F) {
 		e := &accesslog.Entry{
 			Time: time.Unix(1e9, nanos%1e15), Mode: "forward", Client: netip.AddrPortFrom(client, 1), User: user,
 			Method: method, Target: target, Minor: small, Tries: int(small % 2), Status: status, Fault: rule, Rule: rule, Cause: user,
+			Decision: []string{"", "allow", "deny", "observe"}[small%4], Phase: user, SNI: string(agent),
 			Received: received, Sent: sent, First: time.Duration(nanos), Total: time.Duration(received),
 			Ended: accesslog.End(small), Referer: referer, Agent: agent,
 		}
@@ -42,7 +43,7 @@ func checkJSON(t *testing.T, e *accesslog.Entry) string {
 	if got := latin1(t, v["method"]); got != most(string(e.Method), 128) {
 		t.Errorf("method %q of %q", got, e.Method)
 	}
-	for key, want := range map[string]string{"user": most(e.User, 128), "error": most(e.Cause, 512), "rule": e.Rule, "fault": e.Fault, "ended_by": e.Ended.String()} {
+	for key, want := range map[string]string{"user": most(e.User, 128), "error": most(e.Cause, 512), "rule": most(e.Rule, 128), "fault": e.Fault, "decision": e.Decision, "phase": e.Phase, "sni": most(e.SNI, 256), "ended_by": e.Ended.String()} {
 		got, there := v[key]
 		if there != (want != "") || there && latin1(t, got) != want {
 			t.Errorf("%s %q, want %q", key, got, want)
@@ -97,6 +98,9 @@ func checkSquid(t *testing.T, e *accesslog.Entry, target string) {
 	l := readSquid(t, lineOf(t, e, accesslog.Squid))
 	if !wordForm.MatchString(l.result) || l.status != fmt.Sprintf("%03d", max(e.Status, 0)) || l.sent != max(e.Sent, 0) {
 		t.Errorf("%+v", l)
+	}
+	if denied := strings.HasPrefix(l.result, "TCP_DENIED"); e.Decision == "deny" && !denied {
+		t.Errorf("%s of what was denied", l.result)
 	}
 	if l.client != "fe80::1" || l.way != "HIER_NONE" || l.peer != "" || l.mediaType != "" {
 		t.Errorf("%+v", l)

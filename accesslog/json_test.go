@@ -61,7 +61,7 @@ func latin1(t testing.TB, v any) string {
 func TestLineHasAllThatIsKnown(t *testing.T) {
 	const want = `{"time":"2026-11-23T12:04:05.006Z","mode":"forward","client":"192.0.2.7:40000","user":"joe","method":"GET",` +
 		`"target":"http://example.com/a/b","egress":"2001:db8::2","endpoint":"[2001:db8::1]:80","tries":2,"status":502,` +
-		`"fault":"connection_terminated","error":"read: connection reset","rule":"deny#2","bytes_received":17,"bytes_sent":1099511627776,` +
+		`"fault":"connection_terminated","error":"read: connection reset","decision":"observe","rule":"deny#2","phase":"address","sni":"www.example.org","bytes_received":17,"bytes_sent":1099511627776,` +
 		`"dial_s":0.000234,"first_byte_s":0.001234,"total_s":62.000005,"ended_by":"server"}` + "\n"
 	if got := lineOf(t, entry(), accesslog.JSON); got != want {
 		t.Errorf("got  %swant %s", got, want)
@@ -143,10 +143,56 @@ func TestNoByteBreaksTheLine(t *testing.T) {
 		}
 		e := entry()
 		e.Method = []byte{'a', byte(b), 'z'}
-		e.Target, e.User = e.Method, string(e.Method)
+		e.Target, e.User, e.Rule, e.SNI = e.Method, string(e.Method), string(e.Method), string(e.Method)
 		v := read(t, lineOf(t, e, accesslog.JSON))
-		if want := "a" + string(rune(b)) + "z"; v["method"] != want || v["target"] != want || v["user"] != want {
-			t.Errorf("byte %#x: %q, %q and %q", b, v["method"], v["target"], v["user"])
+		for _, key := range []string{"method", "target", "user", "rule", "sni"} {
+			if want := "a" + string(rune(b)) + "z"; v[key] != want {
+				t.Errorf("byte %#x: %s is %q", b, key, v[key])
+			}
+		}
+	}
+}
+
+// A log without what the policy decided is that of before.
+func TestDecisionIsTold(t *testing.T) {
+	for _, c := range []struct{ decision, rule, phase, sni, want string }{
+		{"", "", "", "", `"status":502,"fault":"connection_terminated","error":"read: connection reset","bytes_received"`},
+		{"allow", "", "name", "", `reset","decision":"allow","phase":"name","bytes_received"`},
+		{"deny", "forward[0].rules[2]", "name", "", `reset","decision":"deny","rule":"forward[0].rules[2]","phase":"name","bytes_received"`},
+		{"observe", "sni", "sni", "other.example", `reset","decision":"observe","rule":"sni","phase":"sni","sni":"other.example","bytes_received"`},
+	} {
+		e := entry()
+		e.Decision, e.Rule, e.Phase, e.SNI = c.decision, c.rule, c.phase, c.sni
+		if line := lineOf(t, e, accesslog.JSON); !strings.Contains(line, c.want) {
+			t.Errorf("no %s in %s", c.want, line)
+		}
+	}
+}
+
+// A name that a client or an external service chose forges nothing: neither a
+// key of this line nor a line of its own.
+func TestHostileNamesForgeNothing(t *testing.T) {
+	keys := len(read(t, lineOf(t, entry(), accesslog.JSON)))
+	for _, hostile := range []string{
+		`x","status":200,"user":"admin`, `x"}` + "\n" + `{"time":"`, "x\r\n192.0.2.1 - root", `\"`, `\u0022,`,
+		"\x1b[2J\x1b]0;pwned\a", "\u202euser", "\xff\xfe\x80", "\x00", "\u2028", strings.Repeat("\"", 1000),
+	} {
+		e := entry()
+		e.User, e.Rule, e.SNI, e.Cause = hostile, hostile, hostile, hostile
+		v := read(t, lineOf(t, e, accesslog.JSON))
+		if len(v) != keys || v["status"] != json.Number("502") {
+			t.Errorf("%q: there are %d keys, want %d", hostile, len(v), keys)
+		}
+		for key, length := range map[string]int{"user": 128, "rule": 128, "sni": 256, "error": 512} {
+			if got := latin1(t, v[key]); got != most(hostile, length) {
+				t.Errorf("%q: %s is %q", hostile, key, got)
+			}
+		}
+		if got := readSquid(t, lineOf(t, e, accesslog.Squid)); got.status != "502" || got.user != percent(most(hostile, 128), "%") {
+			t.Errorf("%q: %+v", hostile, got)
+		}
+		if got := readCombined(t, lineOf(t, e, accesslog.Combined)); got.status != "502" || got.user != most(hostile, 128) {
+			t.Errorf("%q: %+v", hostile, got)
 		}
 	}
 }

@@ -46,6 +46,9 @@ func (e *Entry) appendSquid(b []byte) []byte {
 	return append(b, " -"...)
 }
 
+// deny is the Decision that lets nothing pass.
+const deny = "deny"
+
 // Faults (RFC 9209 section 2.3) that have a word of their own with squid.
 const (
 	badRequest   = "http_request_error"
@@ -61,7 +64,7 @@ const (
 // without going anywhere is none of them.
 func (e *Entry) result() string {
 	switch {
-	case e.Fault == denied, e.Fault == prohibited, e.Tries == 0 && (e.Status == 403 || e.Status == 407):
+	case e.denied():
 		return "TCP_DENIED"
 	case e.Tries == 0 && e.Fault == badRequest:
 		return "NONE_NONE"
@@ -73,6 +76,13 @@ func (e *Entry) result() string {
 	return "TCP_MISS"
 }
 
+// denied tells whether the policy refused it: at once, or by what was learnt on
+// the way. What was sent nowhere has its status from here.
+func (e *Entry) denied() bool {
+	here := e.Tries == 0 && (e.Status == 403 || e.Status == 407 || e.Status == 429)
+	return here || e.Decision == deny || e.Fault == denied || e.Fault == prohibited
+}
+
 // howBroken is squid's word for what did not come to a good end: because of a
 // limit, or because a connection broke, mostly the client's.
 func (e *Entry) howBroken() string {
@@ -80,7 +90,7 @@ func (e *Entry) howBroken() string {
 	switch {
 	case strings.HasSuffix(e.Fault, tookTooLong), e.Fault == badRequest && e.Status == 408:
 		return "_TIMEOUT"
-	case tunnel && e.Fault != "", !tunnel && e.Ended == Client, e.Fault == brokenAnswer:
+	case tunnel && e.Fault != "" && !e.denied(), !tunnel && e.Ended == Client, e.Fault == brokenAnswer:
 		return "_ABORTED"
 	}
 	return ""

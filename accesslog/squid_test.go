@@ -96,7 +96,12 @@ func TestSquidResults(t *testing.T) {
 		{"denied CONNECT", "CONNECT", "http_request_denied", 403, 0, accesslog.None, "TCP_DENIED"},
 		{"denied by address", "CONNECT", "destination_ip_prohibited", 403, 1, accesslog.None, "TCP_DENIED"},
 		{"who", "GET", "", 407, 0, accesslog.None, "TCP_DENIED"},
+		{"who, for a tunnel", "CONNECT", "", 407, 0, accesslog.None, "TCP_DENIED"},
+		{"wrong password too often", "GET", "", 429, 0, accesslog.None, "TCP_DENIED"},
 		{"limited", "GET", "http_request_denied", 429, 0, accesslog.None, "TCP_DENIED"},
+		{"the origin limits", "GET", "", 429, 1, accesslog.None, "TCP_MISS"},
+		{"client left in the refusal", "GET", "http_request_denied", 403, 0, accesslog.Client, "TCP_DENIED_ABORTED"},
+		{"tunnel that was denied by its ClientHello", "CONNECT", "http_request_denied", 200, 1, accesslog.Proxy, "TCP_DENIED"},
 		{"nonsense", "GET", "http_request_error", 400, 0, accesslog.None, "NONE_NONE"},
 		{"nonsensical CONNECT", "CONNECT", "http_request_error", 400, 0, accesslog.None, "NONE_NONE"},
 		{"slow head", "", "http_request_error", 408, 0, accesslog.None, "NONE_NONE_TIMEOUT"},
@@ -135,6 +140,17 @@ func TestSquidResults(t *testing.T) {
 				t.Errorf("by %s to %s", l.way, l.peer)
 			}
 		})
+	}
+}
+
+// What the policy denies is denied, with whatever fault and however late.
+func TestSquidDenials(t *testing.T) {
+	for decision, want := range map[string]string{"": "TCP_MISS", "allow": "TCP_MISS", "observe": "TCP_MISS", "deny": "TCP_DENIED"} {
+		e := entry()
+		e.Fault, e.Status, e.Tries, e.Ended, e.Decision = "proxy_loop_detected", 502, 1, accesslog.None, decision
+		if l := readSquid(t, lineOf(t, e, accesslog.Squid)); l.result != want {
+			t.Errorf("%s: %s, want %s", decision, l.result, want)
+		}
 	}
 }
 

@@ -24,21 +24,23 @@ import (
 
 // Options are what an Admin is handed.
 type Options struct {
-	Token   string           // that clients must show; "" asks for none, which is for the loopback only
-	Hosts   []string         // names and addresses by which it may be called, beside its own
-	Ready   func() error     // nil: ready; the error says why not. A nil function is always ready
-	Metrics *metrics.Metrics // nil has none
-	Log     *slog.Logger     // nil logs nothing
+	Token   string                          // that clients must show; "" asks for none, which is for the loopback only
+	Hosts   []string                        // names and addresses by which it may be called, beside its own
+	Ready   func() error                    // nil: ready; the error says why not. A nil function is always ready
+	Metrics *metrics.Metrics                // nil has none
+	Explain func(ExplainQuery) (any, error) // what is told as JSON of a question; the error says what is wrong with it. A nil function leaves the page out
+	Log     *slog.Logger                    // nil logs nothing
 }
 
 // Admin answers an operator, as an http.Handler. It is immutable: a reload makes
 // another.
 type Admin struct {
-	token   *[sha256.Size]byte // its hash, so that a comparison tells nothing of its length; nil asks for none
-	hosts   map[host]bool
-	ready   func() error
-	metrics *metrics.Metrics
-	pages   []page
+	token     *[sha256.Size]byte // its hash, so that a comparison tells nothing of its length; nil asks for none
+	hosts     map[host]bool
+	ready     func() error
+	metrics   *metrics.Metrics
+	explainer func(ExplainQuery) (any, error)
+	pages     []page
 }
 
 // page is what stands at a path.
@@ -51,7 +53,7 @@ type page struct {
 
 // New makes an Admin. It starts nothing.
 func New(o Options) *Admin {
-	a := &Admin{hosts: make(map[host]bool, len(o.Hosts)), ready: o.Ready, metrics: o.Metrics}
+	a := &Admin{hosts: make(map[host]bool, len(o.Hosts)), ready: o.Ready, metrics: o.Metrics, explainer: o.Explain}
 	for _, h := range o.Hosts {
 		a.hosts[parseHost(h)] = true
 	}
@@ -69,6 +71,9 @@ func New(o Options) *Admin {
 		{"/metrics", "counters, for Prometheus", false, scrape.ServeHTTP},
 		{"/healthz", "ok while the process lives", true, a.health},
 		{"/readyz", "ready, or 503 and why not", true, a.readiness},
+	}
+	if o.Explain != nil {
+		a.pages = append(a.pages, page{"/api/explain", "what would happen to ?url=…[&method=&user=&client=&addr=&listener=]", false, a.explain})
 	}
 	return a
 }
@@ -144,7 +149,7 @@ func (a *Admin) index(w http.ResponseWriter, _ *http.Request) {
 	var b strings.Builder
 	b.WriteString("viaduct\n\n")
 	for _, p := range a.pages {
-		fmt.Fprintf(&b, "%-10s%s\n", p.path, p.about)
+		fmt.Fprintf(&b, "%-14s%s\n", p.path, p.about)
 	}
 	say(w, http.StatusOK, b.String())
 }

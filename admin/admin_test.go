@@ -187,7 +187,7 @@ func TestPages(t *testing.T) {
 		path, body string
 		kind       string
 	}{
-		{"/", "/metrics  counters, for Prometheus\n", "text/plain; charset=utf-8"},
+		{"/", "/metrics      counters, for Prometheus\n", "text/plain; charset=utf-8"},
 		{"/metrics", "viaduct_client_connections{listener=\"forward[0]\"} 1\n", "text/plain; version=0.0.4; charset=utf-8"},
 		{"/metrics?x=y", "viaduct_build_info", "text/plain; version=0.0.4; charset=utf-8"},
 		{"/healthz", "ok\n", "text/plain; charset=utf-8"},

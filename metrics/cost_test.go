@@ -19,6 +19,7 @@ func TestCountingAllocatesNothing(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	f := metrics.New("test").Front("f")
+	past, rules := f.Rules([]string{"a"}), f.Rules([]string{"a", "b"})
 	for name, e := range exchanges {
 		if n := testing.AllocsPerRun(1000, func() { f.Exchange(e) }); n != 0 {
 			t.Errorf("an exchange, %s: %v allocations", name, n)
@@ -30,6 +31,10 @@ func TestCountingAllocatesNothing(t *testing.T) {
 			f.TunnelOpened(time.Second)
 			f.TunnelClosed(metrics.Tunnel{Fault: "dns_error", Received: 1, Sent: 1, Duration: time.Second})
 		},
+		"a decision":             func() { rules.Decided(metrics.PhaseName, 1, metrics.Denied) },
+		"a decision by no rule":  func() { rules.Decided(metrics.PhaseAddress, -1, metrics.Allowed) },
+		"a decision of the past": func() { past.Decided(metrics.PhaseName, 0, metrics.Observed) },
+		"an authentication":      func() { f.Authenticated(metrics.AuthOK) },
 	} {
 		if n := testing.AllocsPerRun(1000, do); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
@@ -58,6 +63,28 @@ func BenchmarkExchangeOnAllCores(b *testing.B) {
 			f.Exchange(e)
 		}
 	})
+}
+
+func BenchmarkDecided(b *testing.B) {
+	r := metrics.New("test").Front("f").Rules([]string{"a", "b"})
+	for b.Loop() {
+		r.Decided(metrics.PhaseName, 1, metrics.Denied)
+	}
+}
+
+// BenchmarkScrapeOfManyRules is with a thousand that have decided something.
+func BenchmarkScrapeOfManyRules(b *testing.B) {
+	m := metrics.New("test")
+	r := m.Front("forward[0]").Rules(manyRules())
+	for i := range 1000 {
+		r.Decided(metrics.PhaseName, i, metrics.Denied)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Gatherer().Gather(); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 func BenchmarkScrape(b *testing.B) {

@@ -21,6 +21,11 @@ func busy() *metrics.Metrics {
 	f.Exchange(metrics.Exchange{Status: 200, Fault: "dns_error", Received: 1, Sent: 1, Total: time.Second, Dial: time.Second})
 	f.TunnelOpened(0)
 	f.TunnelClosed(metrics.Tunnel{Duration: time.Second})
+	f.Authenticated(metrics.AuthOK)
+	rules := f.Rules([]string{"ads"})
+	for p := range metrics.Phase(0xff) {
+		rules.Decided(p, int(p)%2, metrics.Decision(p%3))
+	}
 	m.Reloaded(true)
 	m.Panicked()
 	m.PortsExhausted("203.0.113.7")
@@ -28,6 +33,7 @@ func busy() *metrics.Metrics {
 		UpstreamIdle: func() int { return 1 },
 		DNS:          func() metrics.DNS { return metrics.DNS{Hits: 1} },
 		LogDropped:   func() uint64 { return 1 },
+		Lists:        func() map[string]metrics.ListSize { return map[string]metrics.ListSize{"ads.txt": {Names: 1}} },
 	})
 	return m
 }
@@ -43,7 +49,11 @@ var closed = map[string][]string{
 	"code":      {"none", "1xx", "2xx", "3xx", "4xx", "5xx"},
 	"reason":    {"max_conns", "max_conns_per_client", "descriptors"},
 	"reused":    {"true", "false"},
-	"result":    {"ok", "failed", "hit", "miss", "stale", "shared"},
+	"result":    {"ok", "failed", "hit", "miss", "stale", "shared", "missing", "wrong", "malformed", "throttled", "busy", "unavailable"},
+	"phase":     {"client", "auth", "name", "port", "address", "sni"},
+	"decision":  {"allow", "deny", "observe"},
+	"rule":      {"", "ads"},
+	"file":      {"ads.txt"},
 }
 
 // TestTableIsWhatIsGathered: no family is missing in the table, and none is

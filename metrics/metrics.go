@@ -9,7 +9,9 @@
 package metrics
 
 import (
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +40,7 @@ type Metrics struct {
 // runtime and of the process.
 func New(version string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), fronts: map[string]*Front{}}
+	m.readings.fronts = m.all
 	for i, row := range Table() {
 		f := family(i)
 		if f >= firstRead {
@@ -84,6 +87,13 @@ func (m *Metrics) Front(name string) *Front {
 		m.fronts[name] = f
 	}
 	return f
+}
+
+// all are the fronts there are.
+func (m *Metrics) all() []*Front {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.fronts))
 }
 
 // Reloaded counts a reload, which has put a new configuration into force if it
@@ -151,24 +161,31 @@ func (m *Metrics) histogram(f family, labels ...string) prometheus.Observer {
 // Front are the counters of one entry of the configuration, found beforehand:
 // an exchange is counted without looking anything up, unless it has a fault.
 type Front struct {
-	clients       prometheus.Gauge
-	opened        prometheus.Counter
-	refused       [reasons]prometheus.Counter
-	requests      [len(codes)]prometheus.Counter
-	duration      prometheus.Observer
-	faults        map[string]prometheus.Counter // by token; never written after newFront
-	received      prometheus.Counter
-	sent          prometheus.Counter
-	reused        prometheus.Counter
-	fresh         prometheus.Counter
-	dials         prometheus.Observer
-	tunnels       prometheus.Gauge
-	tunnelsOpened prometheus.Counter
-	tunnelTime    prometheus.Observer
+	name            string
+	clients         prometheus.Gauge
+	opened          prometheus.Counter
+	refused         [reasons]prometheus.Counter
+	requests        [len(codes)]prometheus.Counter
+	duration        prometheus.Observer
+	faults          map[string]prometheus.Counter // by token; never written after newFront
+	received        prometheus.Counter
+	sent            prometheus.Counter
+	reused          prometheus.Counter
+	fresh           prometheus.Counter
+	dials           prometheus.Observer
+	tunnels         prometheus.Gauge
+	tunnelsOpened   prometheus.Counter
+	tunnelTime      prometheus.Observer
+	authentications [authResults]prometheus.Counter
+
+	inForce atomic.Pointer[Rules] // those that decide
+	making  sync.Mutex            // guards built
+	built   *Rules                // the last that were made
 }
 
 func (m *Metrics) newFront(name string) *Front {
 	f := &Front{
+		name:          name,
 		clients:       m.gauge(clients, name),
 		opened:        m.counter(clientsOpened, name),
 		duration:      m.histogram(duration, name),
@@ -187,6 +204,9 @@ func (m *Metrics) newFront(name string) *Front {
 	}
 	for c, label := range codes {
 		f.requests[c] = m.counter(requests, name, label)
+	}
+	for a, label := range authLabels {
+		f.authentications[a] = m.counter(authentications, name, label)
 	}
 	for _, t := range tokens {
 		f.faults[t] = m.counter(faults, name, t)
@@ -299,80 +319,4 @@ func (f *Front) moved(fault string, received, sent int64) {
 		c = f.faults[unknownFault]
 	}
 	c.Inc()
-}
-
-// Readings are values that other rooms keep. A nil function is a value that
-// nobody keeps: its family is left out.
-type Readings struct {
-	UpstreamIdle func() int    // idle upstream connections
-	DNS          func() DNS    // what the resolver counts
-	LogDropped   func() uint64 // lines of the access log that were given up
-}
-
-// DNS is what a resolver counts. A lookup is one of the first four.
-type DNS struct {
-	Hits     uint64 // lookups answered by the cache
-	Misses   uint64 // lookups that asked a server
-	Stale    uint64 // lookups answered by what had expired, as no server answered (RFC 8767)
-	Shared   uint64 // lookups that waited for another one's answer
-	Queries  uint64 // sent to servers
-	Failures uint64 // queries that no server answered
-	Entries  int    // in the cache
-}
-
-// Add adds what another resolver has counted; what is in its cache is no count.
-func (d *DNS) Add(o DNS) {
-	d.Hits += o.Hits
-	d.Misses += o.Misses
-	d.Stale += o.Stale
-	d.Shared += o.Shared
-	d.Queries += o.Queries
-	d.Failures += o.Failures
-}
-
-// reader collects the readings.
-type reader struct {
-	rows [families]reading
-	from atomic.Pointer[Readings]
-}
-
-// reading is a family without a vector: its values are there for one scrape.
-type reading struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-}
-
-// Describe is for the registry.
-func (r *reader) Describe(ch chan<- *prometheus.Desc) {
-	for _, row := range r.rows[firstRead:] {
-		ch <- row.desc
-	}
-}
-
-// Collect is for the registry.
-func (r *reader) Collect(ch chan<- prometheus.Metric) {
-	from := r.from.Load()
-	if from == nil {
-		return
-	}
-	send := func(f family, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(r.rows[f].desc, r.rows[f].kind, value, labels...)
-	}
-	if from.UpstreamIdle != nil {
-		send(upstreamIdle, float64(from.UpstreamIdle()))
-	}
-	if from.LogDropped != nil {
-		send(logDropped, float64(from.LogDropped()))
-	}
-	if from.DNS == nil {
-		return
-	}
-	d := from.DNS()
-	send(lookups, float64(d.Hits), "hit")
-	send(lookups, float64(d.Misses), "miss")
-	send(lookups, float64(d.Stale), "stale")
-	send(lookups, float64(d.Shared), "shared")
-	send(queries, float64(d.Queries))
-	send(queryFailures, float64(d.Failures))
-	send(cacheEntries, float64(d.Entries))
 }

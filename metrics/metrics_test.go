@@ -346,8 +346,12 @@ func TestReadingsAreReadAtEachScrape(t *testing.T) {
 		DNS: func() metrics.DNS {
 			return metrics.DNS{Hits: 1, Misses: 2, Stale: 3, Shared: 4, Queries: 5, Failures: 6, Entries: 7}
 		},
+		Lists: func() map[string]metrics.ListSize {
+			return map[string]metrics.ListSize{"/etc/ads.txt": {Names: 8, Skipped: 9}, "b\xff\x00": {Names: 1}, "": {}}
+		},
 	})
 	rest := []string{
+		`list_names{file="/etc/ads.txt"} 8`, `list_lines_skipped{file="/etc/ads.txt"} 9`, `list_names{file="b\\xff\\x00"} 1`,
 		`access_log_lines_dropped_total{} 2`,
 		`dns_lookups_total{result="hit"} 1`, `dns_lookups_total{result="miss"} 2`,
 		`dns_lookups_total{result="stale"} 3`, `dns_lookups_total{result="shared"} 4`,
@@ -359,7 +363,7 @@ func TestReadingsAreReadAtEachScrape(t *testing.T) {
 	m.Read(metrics.Readings{UpstreamIdle: func() int { return 1 }})
 	v := scrape(t, m)
 	v.want(t, `upstream_idle_connections{} 1`)
-	if n := count(v, "dns_") + count(v, "access_log_"); n != 0 {
+	if n := count(v, "dns_") + count(v, "access_log_") + count(v, "list_"); n != 0 {
 		t.Errorf("%d values are there that nobody keeps", n)
 	}
 }
@@ -386,7 +390,7 @@ func TestReadingThatPanics(t *testing.T) {
 
 // TestNilCountsNothing: who counts need not ask whether anybody wants to know.
 func TestNilCountsNothing(t *testing.T) {
-	for _, v := range []any{(*metrics.Metrics)(nil), (*metrics.Front)(nil)} {
+	for _, v := range []any{(*metrics.Metrics)(nil), (*metrics.Front)(nil), (*metrics.Rules)(nil)} {
 		for _, m := range reflect.ValueOf(v).Methods() {
 			var in []reflect.Value
 			for p := range m.Type().Ins() {
@@ -402,8 +406,8 @@ func TestNilCountsNothing(t *testing.T) {
 	if list, err := none.Gatherer().Gather(); len(list) > 0 || err != nil {
 		t.Errorf("there are %d families: %v", len(list), err)
 	}
-	if none.Front("f") != nil {
-		t.Error("there is a front")
+	if none.Front("f") != nil || none.Front("f").Rules([]string{"a"}) != nil {
+		t.Error("there is a front, or rules of it")
 	}
 }
 
