@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"viaduct/acl"
 	"viaduct/fault"
+	"viaduct/guard"
 	"viaduct/upstream"
 )
 
@@ -155,14 +155,14 @@ func TestOnlyAllowedAddressesAreDialled(t *testing.T) {
 
 func TestNameWithoutAnAllowedAddressIsProhibited(t *testing.T) {
 	h := open(t, "127.0.0.1", 0)
-	d := &upstream.Dialer{Guard: acl.NewGuard(acl.GuardOptions{})}
+	d := &upstream.Dialer{Guard: guard.New(guard.Options{})}
 	for _, to := range []upstream.Destination{
 		named(h.port), literal("127.0.0.1", h.port), literal("::ffff:127.0.0.1", h.port), literal("::1", h.port),
 	} {
 		d.Lookup = answers("127.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254")
 		refused(t, d, to, fault.DestinationIPProhibited)
 	}
-	d.Guard = acl.NewGuard(acl.GuardOptions{AllowPrivate: true, Own: []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), h.port)}})
+	d.Guard = guard.New(guard.Options{AllowPrivate: true, Own: []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), h.port)}})
 	d.Lookup = answers("127.0.0.1", "::1")
 	refused(t, d, named(h.port), fault.LoopDetected)
 	if h.visits() != 0 {

@@ -37,9 +37,10 @@ const (
 	RoundRobin EgressBy = iota
 	ByClient            // by the address of the client
 	ByHost              // by the host that is asked for
+	ByUser              // by who authenticated
 )
 
-// ParseEgressBy reads round_robin, client or host.
+// ParseEgressBy reads round_robin, user, client or host.
 func ParseEgressBy(s string) (EgressBy, error) {
 	switch s {
 	case "round_robin":
@@ -48,8 +49,10 @@ func ParseEgressBy(s string) (EgressBy, error) {
 		return ByClient, nil
 	case "host":
 		return ByHost, nil
+	case "user":
+		return ByUser, nil
 	}
-	return 0, errors.New("choose round_robin, client or host")
+	return 0, errors.New("choose round_robin, user, client or host")
 }
 
 // Egress is the sources that connections may leave from. A nil Egress leaves
@@ -92,7 +95,7 @@ func NewEgress(addrs []netip.Addr, by EgressBy) *Egress {
 }
 
 // Choose returns the source for a request of a client for a host.
-func (e *Egress) Choose(client netip.Addr, host string) *Source {
+func (e *Egress) Choose(client netip.Addr, user, host string) *Source {
 	if e == nil {
 		return nil
 	}
@@ -105,6 +108,8 @@ func (e *Egress) Choose(client netip.Addr, host string) *Source {
 		return e.rendezvous(b[:])
 	case e.by == ByHost:
 		return e.rendezvous([]byte(host))
+	case e.by == ByUser:
+		return e.rendezvous([]byte(user))
 	}
 	return e.sources[(e.next.Add(1)-1)%n]
 }

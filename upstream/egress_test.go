@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -26,7 +27,7 @@ func TestConnectionLeavesByItsSource(t *testing.T) {
 	d := &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge), Egress: e}
 	for _, to := range []upstream.Destination{named(h.port), literal("127.0.0.1", h.port)} {
 		for _, want := range []string{"127.0.3.1", "127.0.3.2"} {
-			c := must[*net.TCPConn](t)(d.Connect(within(t, patience), to, e.Choose(netip.Addr{}, "")))
+			c := must[*net.TCPConn](t)(d.Connect(within(t, patience), to, e.Choose(netip.Addr{}, "", "")))
 			if got := c.LocalAddr().(*net.TCPAddr).AddrPort().Addr().String(); got != want {
 				t.Errorf("it leaves by %s, want %s", got, want)
 			}
@@ -43,7 +44,7 @@ func TestSourcesPairUpTheFamilies(t *testing.T) {
 		{V4: netip.MustParseAddr("198.51.100.3"), V6: netip.MustParseAddr("2001:db8::1")},
 		{V4: netip.MustParseAddr("198.51.100.1"), V6: netip.MustParseAddr("2001:db8::1")},
 	} {
-		if got := *e.Choose(netip.Addr{}, ""); got != want {
+		if got := *e.Choose(netip.Addr{}, "", ""); got != want {
 			t.Errorf("%v, want %v", got, want)
 		}
 	}
@@ -51,7 +52,7 @@ func TestSourcesPairUpTheFamilies(t *testing.T) {
 
 func TestNoEgressIsTheSystemsChoice(t *testing.T) {
 	e := upstream.NewEgress(nil, upstream.ByClient)
-	if e != nil || e.Choose(netip.Addr{}, "x") != nil || e.After(nil, nil) != nil || e.Usable() != nil {
+	if e != nil || e.Choose(netip.Addr{}, "", "x") != nil || e.After(nil, nil) != nil || e.Usable() != nil {
 		t.Errorf("%v", e)
 	}
 }
@@ -61,23 +62,27 @@ func TestStickySources(t *testing.T) {
 	const keys = 4000
 	client := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
 	host := func(i int) string { return client(i).String() + ".example" }
-	for _, by := range []upstream.EgressBy{upstream.ByClient, upstream.ByHost} {
+	user := func(i int) string { return fmt.Sprint("user", i) }
+	for _, by := range []upstream.EgressBy{upstream.ByClient, upstream.ByHost, upstream.ByUser} {
 		e, same := upstream.NewEgress(list, by), upstream.NewEgress(list, by)
 		fewer := upstream.NewEgress(list[:3], by)
 		share, moved := map[netip.Addr]int{}, 0
 		for i := range keys {
-			s := e.Choose(client(i), host(i))
-			c, h := client(i), host(i)
-			if by == upstream.ByClient { // the other one does not matter
-				h = "elsewhere"
-			} else {
-				c = client(1)
+			s := e.Choose(client(i), user(i), host(i))
+			c, u, h := client(1), user(1), host(1) // two of them do not matter
+			switch by {
+			case upstream.ByClient:
+				c = client(i)
+			case upstream.ByHost:
+				h = host(i)
+			case upstream.ByUser:
+				u = user(i)
 			}
-			if again := same.Choose(c, h); again.V4 != s.V4 {
+			if again := same.Choose(c, u, h); again.V4 != s.V4 {
 				t.Fatalf("by %d: key %d has %v and %v", by, i, s.V4, again.V4)
 			}
 			share[s.V4]++
-			if was := fewer.Choose(client(i), host(i)); was.V4 != s.V4 {
+			if was := fewer.Choose(client(i), user(i), host(i)); was.V4 != s.V4 {
 				moved++
 				if s.V4 != list[3] {
 					t.Fatalf("by %d: key %d moves from %v to %v, which was there before", by, i, was.V4, s.V4)
@@ -98,7 +103,7 @@ func TestStickySources(t *testing.T) {
 func TestAfterGoesRoundOnce(t *testing.T) {
 	e := upstream.NewEgress(addrs("198.51.100.1", "198.51.100.2", "198.51.100.3"), upstream.RoundRobin)
 	for range 3 {
-		first := e.Choose(netip.Addr{}, "")
+		first := e.Choose(netip.Addr{}, "", "")
 		seen := map[*upstream.Source]bool{}
 		for s := first; s != nil; s = e.After(s, first) {
 			if seen[s] {
@@ -115,7 +120,7 @@ func TestAfterGoesRoundOnce(t *testing.T) {
 // An address of the other family must not leave by the system's choice.
 func TestFamilyWithoutEgressIsNotDialled(t *testing.T) {
 	e := upstream.NewEgress(addrs("127.0.3.1"), upstream.RoundRobin)
-	from := e.Choose(netip.Addr{}, "")
+	from := e.Choose(netip.Addr{}, "", "")
 	h := open(t, "127.0.0.1", 0)
 	d := &upstream.Dialer{Lookup: answers("::1", "127.0.0.1"), Guard: new(judge), Egress: e}
 	c := must[*net.TCPConn](t)(d.Connect(within(t, patience), named(h.port), from))
@@ -151,7 +156,7 @@ func TestSourceThatHasGoneIsToldApart(t *testing.T) {
 		Lookup: answers("127.0.0.1"), Guard: new(judge), Egress: e,
 		NoPorts: func(a netip.Addr) { counted = append(counted, a) },
 	}
-	_, err := d.Connect(within(t, patience), named(h.port), e.Choose(netip.Addr{}, ""))
+	_, err := d.Connect(within(t, patience), named(h.port), e.Choose(netip.Addr{}, "", ""))
 	if !errors.Is(err, upstream.ErrNoPort) || fault.Classify(err).Status() != 503 {
 		t.Errorf("%v, want a 503 that another source may cure", err)
 	}
@@ -166,7 +171,7 @@ func TestIdleConnectionsStayWithTheirSource(t *testing.T) {
 	t.Cleanup(p.Close)
 	e := upstream.NewEgress(addrs("127.0.3.1", "127.0.3.2"), upstream.RoundRobin)
 	d := &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge), Egress: e}
-	one, two := e.Choose(netip.Addr{}, ""), e.Choose(netip.Addr{}, "")
+	one, two := e.Choose(netip.Addr{}, "", ""), e.Choose(netip.Addr{}, "", "")
 	a, b, none := p.Origin(named(h.port), one), p.Origin(named(h.port), two), p.Origin(named(h.port), nil)
 	for _, o := range []*upstream.Origin{a, b, none} {
 		defer o.Release()

@@ -124,21 +124,17 @@ func (o *Origin) Release() {
 
 // Take returns a connection that has been idle for no longer than most, and
 // that the guard still lets pass, or nil. The other side may have closed it
-// meanwhile.
+// meanwhile. One that the guard of this request refuses stays for others.
 func (o *Origin) Take(g Guard, most time.Duration) *Conn {
-	for {
-		c := o.take()
-		switch {
-		case c == nil:
-			return nil
-		case clock.Now()-c.parked > most:
-			o.put(c, c.parked)
-			return nil // the others have been idle for longer
-		case g.Check(c.remote) == nil:
-			return c
-		}
-		_ = c.Close()
+	c := o.take()
+	switch {
+	case c == nil:
+		return nil
+	case clock.Now()-c.parked > most, g.Check(c.remote) != nil: // the others have been idle for longer
+		o.put(c, c.parked)
+		return nil
 	}
+	return c
 }
 
 // Dial opens a connection; ctx bounds that.

@@ -22,6 +22,7 @@ const (
 	TE
 	MaxForwards
 	Via
+	ProxyAuthorization
 )
 
 // Field is one line of a head or trailer section. Its slices point into the
@@ -200,6 +201,10 @@ func (h *Head) note(f Field) *fault.Error {
 			return errExpect
 		}
 		h.Expect = true
+	case ProxyAuthorization:
+		if again { // RFC 9110 section 11.7.2: it is one value
+			return errTwoCredentials
+		}
 	case Connection:
 		return h.addOptions(f.Value)
 	}
@@ -292,6 +297,8 @@ func identify(name []byte) Name {
 		return either(name, "content-length", ContentLength)
 	case 17:
 		return either(name, "transfer-encoding", TransferEncoding)
+	case 19:
+		return either(name, "proxy-authorization", ProxyAuthorization)
 	}
 	return Other
 }
