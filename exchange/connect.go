@@ -39,10 +39,33 @@ func (s *Session) connect(w *Way, fresh bool) (up *upstream.Conn, reused bool, e
 	return up, reused, err
 }
 
-// take returns an idle connection, unless a fresh one is wanted.
+// enterOrigin finds the connections to a destination; most often they are those
+// of the request before.
+func (s *Session) enterOrigin(w *Way) {
+	if s.origin != nil && s.dest == w.To && s.from == w.From && s.pool == w.Pool {
+		return
+	}
+	s.leaveOrigin()
+	s.origin, s.dest, s.from, s.pool = w.Pool.Origin(w.To, w.From), w.To, w.From, w.Pool
+}
+
+func (s *Session) leaveOrigin() {
+	s.unbind()
+	if s.origin != nil {
+		s.origin.Release()
+		s.origin = nil
+	}
+}
+
+// take returns an idle connection, unless a fresh one is wanted. One that is
+// bound to the client may be of any age: on another the client would be unknown.
 func (s *Session) take(w *Way, fresh bool) *upstream.Conn {
+	s.tied = false
 	if fresh {
 		return nil
+	}
+	if up := s.takeBound(w.Dialer.Guard); up != nil {
+		return up
 	}
 	return s.origin.Take(w.Dialer.Guard, s.freshness())
 }
@@ -79,11 +102,24 @@ func (s *Session) freshness() time.Duration {
 func (s *Session) dialing(limit time.Duration, dial func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	s.cancel = cancel
 	began := clock.Now()
-	s.client.BeginWait(began, s.patience())
-	err := dial(ctx)
+	err := s.wait(ctx, cancel, dial)
 	s.entry.Dial += clock.Now() - began
+	return err
+}
+
+// Wait does something that takes its time, and cancels it when the client leaves;
+// then it returns an error that Refuse understands.
+func (s *Session) Wait(do func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	return s.wait(ctx, cancel, do)
+}
+
+func (s *Session) wait(ctx context.Context, cancel context.CancelFunc, do func(context.Context) error) error {
+	s.cancel = cancel
+	s.client.BeginWait(clock.Now(), s.patience())
+	err := do(ctx)
 	if !s.client.EndWait() {
 		return errClientGone
 	}

@@ -42,6 +42,9 @@ type Options struct {
 	IdleTimeout     time.Duration // between requests; gap in an answer's body
 	Tunnel          relay.Options
 
+	Challenge string // Proxy-Authenticate of a 407
+	Contact   string // whom those can ask who are denied something; may be empty
+
 	Log      *accesslog.Writer              // nil logs nothing
 	Metrics  *metrics.Front                 // nil counts nothing
 	Panicked func(reason any, stack []byte) // told of a panic, which ended one connection
@@ -55,13 +58,21 @@ type Home struct {
 	Ended    func(client netip.AddrPort) // told when the connection, or its tunnel, is over; may be nil
 }
 
-// Way is where a request goes, from where, and by which rule.
+// Way is where a request goes, and from where.
 type Way struct {
 	Dialer *upstream.Dialer
 	Pool   *upstream.Pool
 	To     upstream.Destination
 	From   *upstream.Source // nil: the system's choice
-	Rule   string
+
+	// Of a tunnel; all may be nil. Tag makes what is kept with one that leads to an
+	// address. Recheck is asked about it when it has been opened: policy may have
+	// changed meanwhile, and an error ends it. Look judges what the client sends first behind a CONNECT, as
+	// relay.Options has it; its error ends the tunnel, and the Record of the last
+	// look is logged if it says anything.
+	Tag     func(reached netip.AddrPort) any
+	Recheck func(tag any) error
+	Look    func(b []byte, last bool) (more bool, r Record, err error)
 }
 
 // Session is one client connection. One goroutine serves it; Discard and Cut may
@@ -76,6 +87,9 @@ type Session struct {
 	dest   upstream.Destination
 	from   *upstream.Source
 	pool   *upstream.Pool
+
+	bound   *upstream.Conn // to that origin, idle, and this client's alone; or nil
+	boundTo string         // the user whose request bound it
 
 	*work // nil between exchanges
 
@@ -104,6 +118,9 @@ type work struct {
 	continued  bool        // 100 (Continue) was passed on
 	heard      bool        // the origin has said something
 	reused     bool        // the request was last sent on an idle connection
+	tied       bool        // which was bound to the client
+
+	way *Way // of what may become a tunnel
 }
 
 var works = sync.Pool{New: func() any { return new(work) }}
@@ -222,7 +239,7 @@ func (s *Session) Next() bool {
 func (w *work) release() {
 	w.entry = accesslog.Entry{}
 	w.sending, w.answering = stream{}, stream{}
-	w.uploading, w.uploadErr, w.continued, w.heard, w.reused = false, nil, false, false, false
+	w.uploading, w.uploadErr, w.continued, w.heard, w.reused, w.tied, w.way = false, nil, false, false, false, false, nil
 	w.responding.Store(false)
 	works.Put(w)
 }
@@ -287,7 +304,7 @@ func (s *Session) refuseUnread(err error) {
 	default: // the client has left
 		return
 	}
-	s.refuse(bad, "")
+	s.refuse(bad)
 	s.end()
 	s.linger()
 }
@@ -322,23 +339,6 @@ func (s *Session) dropUpstream() {
 	if up := s.up.Swap(nil); up != nil {
 		_ = up.Close()
 	}
-}
-
-func (s *Session) leaveOrigin() {
-	if s.origin != nil {
-		s.origin.Release()
-		s.origin = nil
-	}
-}
-
-// enterOrigin finds the connections to a destination; most often they are those
-// of the request before.
-func (s *Session) enterOrigin(w *Way) {
-	if s.origin != nil && s.dest == w.To && s.from == w.From && s.pool == w.Pool {
-		return
-	}
-	s.leaveOrigin()
-	s.origin, s.dest, s.from, s.pool = w.Pool.Origin(w.To, w.From), w.To, w.From, w.Pool
 }
 
 // DrainFirst is how long a new client may take for its first byte when a drain

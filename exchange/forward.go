@@ -19,7 +19,7 @@ var errClientGone = errors.New("client left before it was answered")
 // destination if that fails. path is the origin-form of the target.
 func (s *Session) Forward(w *Way, path []byte) {
 	defer s.end()
-	s.entry.Rule = w.Rule
+	s.way = w
 	upgrade := s.wantsUpgrade()
 	for fresh := false; ; fresh = true {
 		up, reused, err := s.connect(w, fresh)
@@ -267,7 +267,12 @@ func (s *Session) conclude(up *upstream.Conn) {
 		s.dropUpstream()
 		return
 	}
+	bound := s.binds()
 	s.up.Store(nil)
+	if bound {
+		s.keep(up)
+		return
+	}
 	up.Put(clock.Now())
 }
 
@@ -285,7 +290,7 @@ func (s *Session) fail(err error) {
 	case bad != nil:
 		err = bad
 	}
-	s.refuse(describe(err), s.entry.Rule)
+	s.refuse(err)
 	s.leaveUnread()
 }
 

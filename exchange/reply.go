@@ -2,8 +2,9 @@ package exchange
 
 import (
 	"bytes"
-	"html"
+	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"viaduct/accesslog"
@@ -12,11 +13,50 @@ import (
 	"viaduct/wire"
 )
 
-// Refuse answers the request with an error of our own, and ends the exchange.
-// rule is the name of the rule that decided, if one did.
-func (s *Session) Refuse(err *fault.Error, rule string) {
-	s.refuse(err, rule)
-	s.leaveUnread()
+// Record is what was decided about a request, by which rule, and when: at which
+// step of its way. Log, metrics and answer tell the same.
+type Record struct {
+	Decision string // allow, deny or observe
+	Rule     string // its name; "" when none had to decide
+	Phase    string // client, auth, name, port, address or sni
+	SNI      string // the name in a ClientHello, if that is what was judged
+}
+
+func (r *Record) enter(e *accesslog.Entry) {
+	e.Decision, e.Rule, e.Phase, e.SNI = r.Decision, r.Rule, r.Phase, r.SNI
+}
+
+// Denied is a refusal by policy: what the client is told, and what is recorded.
+type Denied struct { //nolint:errname // it reads as what it is: denied
+	Fault *fault.Error
+	Record
+}
+
+// Error is that of the fault.
+func (d *Denied) Error() string { return d.Fault.Error() }
+
+// Unwrap gives the fault to errors.As.
+func (d *Denied) Unwrap() error { return d.Fault }
+
+// Decided records what was decided about the request.
+func (s *Session) Decided(r Record) { r.enter(&s.entry) }
+
+// Left tells whether an error of Wait says that the client has gone.
+func (s *Session) Left(err error) bool { return errors.Is(err, errClientGone) }
+
+// Known records who asks.
+func (s *Session) Known(user string) { s.entry.User = user }
+
+// Refuse answers the request with an error of our own, most often a *Denied or
+// a *fault.Error, and ends the exchange.
+func (s *Session) Refuse(err error) {
+	if errors.Is(err, errClientGone) {
+		s.closing, s.left = true, true
+		s.clientLeft()
+	} else {
+		s.refuse(err)
+		s.leaveUnread()
+	}
 	s.end()
 }
 
@@ -40,26 +80,26 @@ func (s *Session) isConnect() bool { return string(s.req.Method) == "CONNECT" }
 type reply struct {
 	status      int
 	kind        fault.Kind
-	rule        string
+	rule        string // that denied
 	contentType string
 	body        []byte
 }
 
 // refuse writes an answer for an error. A rejected CONNECT closes (RFC 9931),
 // and so does what leaves a body unread.
-func (s *Session) refuse(err *fault.Error, rule string) {
-	r := reply{status: err.Status(), kind: err.Kind, rule: rule, contentType: "text/plain; charset=utf-8"}
-	say := err.Say()
-	if rule != "" && err.Kind == fault.RequestDenied {
-		say += " The rule that decided is " + rule + "."
+func (s *Session) refuse(cause error) {
+	err := describe(cause)
+	r := reply{status: err.Status(), kind: err.Kind, contentType: "text/plain; charset=utf-8"}
+	if denied, ok := errors.AsType[*Denied](cause); ok {
+		denied.enter(&s.entry)
+		r.rule = denied.Rule
 	}
 	if s.isBrowser() {
 		r.contentType = "text/html; charset=utf-8"
-		r.body = page(r.status, say)
+		r.body = s.page(&r, err.Say())
 	} else {
-		r.body = []byte(say + "\n")
+		r.body = []byte(s.o.sentence(&r, err.Say()) + "\n")
 	}
-	s.entry.Rule = rule
 	if err.Err != nil && s.o.Log != nil {
 		s.entry.Cause = err.Err.Error()
 	}
@@ -67,6 +107,21 @@ func (s *Session) refuse(err *fault.Error, rule string) {
 		s.entry.Target = harmless(s.entry.Target)
 	}
 	s.reply(&r)
+}
+
+// sentence is what a person reads: what happened, which rule decided, and whom
+// to ask.
+func (o *Options) sentence(r *reply, say string) string {
+	if r.rule == "" {
+		return say
+	}
+	if r.status == 403 {
+		say += " The rule that decided is " + r.rule + "."
+	}
+	if o.Contact != "" {
+		say += " Questions: " + o.Contact
+	}
+	return say
 }
 
 // harmless is what may be logged of a target that makes no sense: it may have a
@@ -128,28 +183,68 @@ func (s *Session) appendReply(b []byte, r *reply) []byte {
 	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(r.status), 10)
 	b = append(append(b, ' '), phrases[r.status]...)
-	if s.isConnect() {
-		// Most clients show nothing of a refused CONNECT but this line.
-		b = append(append(append(b, " ("...), r.kind.String()...), ')')
+	if s.isConnect() || r.rule != "" && r.status == 403 {
+		b = s.o.appendReason(b, r)
 	}
 	b = append(b, "\r\nDate: "...)
 	b = time.Now().UTC().AppendFormat(b, dateFormat)
 	b = append(b, "\r\nProxy-Status: viaduct; error="...)
 	b = append(b, r.kind.String()...)
 	if r.rule != "" {
-		b = append(b, "; details="...)
-		b = strconv.AppendQuoteToASCII(b, "rule "+r.rule)
+		b = appendString(append(b, "; details="...), "rule "+r.rule)
 	}
 	b = append(append(b, "\r\nContent-Type: "...), r.contentType...)
 	b = append(b, "\r\nContent-Length: "...)
 	b = strconv.AppendInt(b, int64(len(r.body)), 10)
-	if r.status == 503 {
+	switch r.status {
+	case 407:
+		b = append(append(b, "\r\nProxy-Authenticate: "...), s.o.Challenge...)
+	case 429:
+		b = append(b, "\r\nRetry-After: 6"...) // as auth.RetryAfter
+	case 503:
 		b = append(b, "\r\nRetry-After: 5"...)
 	}
 	if s.closing {
 		b = append(b, "\r\nConnection: close"...)
 	}
 	return append(b, "\r\n\r\n"...)
+}
+
+// appendReason adds the reason to the status line: of a refused CONNECT most
+// clients show nothing else, and of a denial many.
+func (o *Options) appendReason(b []byte, r *reply) []byte {
+	b = append(append(b, " ("...), r.kind.String()...)
+	if r.rule != "" {
+		b = appendText(append(b, ": rule "...), r.rule)
+		if o.Contact != "" {
+			b = appendText(append(b, "; "...), o.Contact)
+		}
+	}
+	return append(b, ')')
+}
+
+// appendString adds a String (RFC 9651 section 3.3.3).
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := len(b)
+	b = appendText(b, s)
+	if bytes.ContainsAny(b[from:], `"\\`) {
+		text := strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(string(b[from:]))
+		b = append(b[:from], text...)
+	}
+	return append(b, '"')
+}
+
+// appendText adds what an operator wrote to a line of a head. What is not ASCII
+// shows as a question mark.
+func appendText(b []byte, s string) []byte {
+	for _, c := range s {
+		if c < ' ' || c > '~' {
+			c = '?'
+		}
+		b = append(b, byte(c))
+	}
+	return b
 }
 
 // isBrowser tells whether the client asks for HTML.
@@ -161,11 +256,4 @@ func (s *Session) isBrowser() bool {
 		}
 	}
 	return false
-}
-
-func page(status int, say string) []byte {
-	title := strconv.Itoa(status) + " " + phrases[status]
-	return []byte("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + html.EscapeString(title) +
-		"</title></head>\n<body><h1>" + html.EscapeString(title) + "</h1>\n<p>" + html.EscapeString(say) +
-		"</p>\n<p>viaduct</p></body></html>\n")
 }

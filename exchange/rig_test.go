@@ -124,12 +124,12 @@ func (r *rig) converse(s *exchange.Session) {
 	defer s.Close()
 	for s.Next() {
 		h := s.Request()
-		way := exchange.Way{Dialer: &r.dialer, Pool: r.pool, From: r.dialer.Egress.Choose(s.Remote().Addr(), "")}
+		way := exchange.Way{Dialer: &r.dialer, Pool: r.pool, From: r.dialer.Egress.Choose(s.Remote().Addr(), "", "")}
 		var bad *fault.Error
 		if string(h.Method) == "CONNECT" {
 			target, err := hop.ParseAuthority(h.Target)
 			if errors.As(err, &bad) {
-				s.Refuse(bad, "")
+				s.Refuse(bad)
 				continue
 			}
 			way.To = upstream.Destination(target)
@@ -138,7 +138,7 @@ func (r *rig) converse(s *exchange.Session) {
 		}
 		target, path, err := hop.ParseAbsolute(h.Target)
 		if errors.As(err, &bad) {
-			s.Refuse(bad, "")
+			s.Refuse(bad)
 			continue
 		}
 		way.To = upstream.Destination(target)

@@ -23,7 +23,7 @@ var established = []byte("HTTP/1.1 200 Connection established\r\n\r\n")
 // Tunnel dials the destination of a CONNECT and hands both ends to the relay,
 // or answers for the destination if that fails.
 func (s *Session) Tunnel(w *Way) {
-	s.entry.Rule = w.Rule
+	s.way = w
 	nc, err := s.dialTunnel(w)
 	if err != nil {
 		if nc != nil { // the client left as the dial succeeded
@@ -45,7 +45,7 @@ func (s *Session) Tunnel(w *Way) {
 		s.end()
 		return
 	}
-	s.handOver(nc, nil)
+	s.handOver(nc, nil, w.Look)
 }
 
 // dialTunnel dials within the dial timeout, from one source after the other
@@ -118,19 +118,48 @@ func (s *Session) switchProtocols(up *upstream.Conn) error {
 	s.up.Store(nil)
 	early := up.TakeBuffered()
 	nc := up.Detach()
-	s.handOver(nc, early)
+	s.handOver(nc, early, nil)
 	up.Release()
 	return nil
 }
 
 // handOver gives the client's connection and an upstream's to the relay, with
-// what either has sent already.
-func (s *Session) handOver(server net.Conn, early []byte) {
+// what either has sent already. look is that of the Way, or nil.
+func (s *Session) handOver(server net.Conn, early []byte, look func([]byte, bool) (bool, Record, error)) {
 	s.taken = true
 	client := s.client.Detach()
 	s.o.Metrics.TunnelOpened(s.entry.Dial)
-	s.home.Tunnels.Go(client, server, s.client.TakeBuffered(), early, s.o.Tunnel, s.atTunnelEnd())
+	o, seen := s.o.Tunnel, new(Record)
+	if s.way.Tag != nil {
+		o.Tag = s.way.Tag(s.entry.Endpoint)
+	}
+	if look != nil {
+		o.LookFor = s.o.HeaderTimeout
+		o.Look = func(b []byte, last bool) (more bool, err error) {
+			more, *seen, err = look(b, last)
+			return more, err
+		}
+	}
+	s.home.Tunnels.Go(client, server, s.client.TakeBuffered(), early, o, s.atTunnelEnd(seen))
 	s.client.Release()
+	s.recheck(o.Tag)
+}
+
+// recheck ends a tunnel that came about while policy changed. Whoever changes it
+// looks at the tunnels that are there by then; this one is.
+func (s *Session) recheck(tag any) {
+	if s.way.Recheck == nil {
+		return
+	}
+	err := s.way.Recheck(tag)
+	if err == nil {
+		return
+	}
+	s.home.Tunnels.Each(func(t any, cut func(error)) {
+		if t == tag {
+			cut(err)
+		}
+	})
 }
 
 // mostKept is how much of a field is kept for the line of a tunnel, which may
@@ -138,8 +167,9 @@ func (s *Session) handOver(server net.Conn, early []byte) {
 const mostKept = 2 << 10
 
 // atTunnelEnd returns what is called when the tunnel has ended. It keeps copies
-// of what stands in the connection's buffer.
-func (s *Session) atTunnelEnd() func(relay.Stats, error) {
+// of what stands in the connection's buffer. What was seen in the tunnel comes
+// into its line.
+func (s *Session) atTunnelEnd(seen *Record) func(relay.Stats, error) {
 	o, ended, remote := s.o, s.home.Ended, s.remote // and nothing that holds the session
 	var entry *accesslog.Entry
 	if o.Log != nil {
@@ -150,6 +180,12 @@ func (s *Session) atTunnelEnd() func(relay.Stats, error) {
 		entry = &e
 	}
 	return func(st relay.Stats, err error) {
+		if denied, ok := errors.AsType[*Denied](err); ok {
+			*seen = denied.Record
+		}
+		if entry != nil && seen.Decision != "" {
+			seen.enter(entry)
+		}
 		o.endTunnel(entry, st, err)
 		if ended != nil {
 			ended(remote)

@@ -1,0 +1,100 @@
+package exchange
+
+import (
+	"bytes"
+
+	"viaduct/clock"
+	"viaduct/upstream"
+	"viaduct/wire"
+)
+
+// NTLM and Negotiate authenticate a connection, not a request: whatever comes on
+// it later counts as from the same person (RFC 4559 section 6). A connection on
+// which either side has named such a scheme is bound to the client it serves.
+// It never goes to the pool; the client's next request to the same destination,
+// from the same source, takes it and no other, so that the handshake gets done.
+
+// schemes are those that authenticate a connection.
+var schemes = [...]string{"ntlm", "negotiate", "kerberos"}
+
+// binds tells whether the exchange that ends here binds its connection.
+func (s *Session) binds() bool {
+	return s.tied || named(s.req.Fields, "authorization") || named(s.resp.Fields, "www-authenticate")
+}
+
+// named tells whether a field of that name has one of the schemes. Nearly every
+// field is told apart by its length.
+func named(fields []wire.Field, name string) bool {
+	for i := range fields {
+		f := &fields[i]
+		if len(f.Name) == len(name) && f.Name[0]|0x20 == name[0] && wire.Fold(f.Name, name) && bindingScheme(f.Value) {
+			return true
+		}
+	}
+	return false
+}
+
+// bindingScheme tells whether an element of a list begins with one of the
+// schemes. A comma within quotes counts as any: to bind too much harms nobody.
+func bindingScheme(list []byte) bool {
+	for len(list) > 0 {
+		var word []byte
+		word, list, _ = bytes.Cut(list, []byte{','})
+		word = bytes.Trim(word, " \t")
+		if i := bytes.IndexAny(word, " \t"); i >= 0 {
+			word = word[:i]
+		}
+		for _, scheme := range schemes {
+			if wire.Fold(word, scheme) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// keep keeps a bound connection for the client's next request, if it is at
+// rest. It ends when the client may not have a next one, or not in time.
+func (s *Session) keep(up *upstream.Conn) {
+	up.Release()
+	if s.closing || up.Aborted() || up.Buffered() > 0 || !up.BodyDone() {
+		_ = up.Close()
+		return
+	}
+	up.Park(clock.Now(), s.o.IdleTimeout)
+	s.bound, s.boundTo = up, s.entry.User
+}
+
+// takeBound returns the connection that is bound to the client, or nil when there
+// is none that the guard still lets pass. One client connection may bring
+// requests of many, where another proxy stands before this one: what one has
+// bound, another doesn't get.
+func (s *Session) takeBound(g upstream.Guard) *upstream.Conn {
+	if s.bound == nil {
+		return nil
+	}
+	if s.boundTo != s.entry.User || g.Check(s.bound.Remote()) != nil {
+		s.unbind()
+		return nil
+	}
+	up := s.bound
+	s.bound = nil
+	up.LimitRead(0, 0) // its idle time must not end the exchange
+	if !up.Unpark() {
+		return nil
+	}
+	if up.Aborted() {
+		_ = up.Close()
+		return nil
+	}
+	s.tied = true
+	return up
+}
+
+// unbind closes the connection that is bound to the client.
+func (s *Session) unbind() {
+	if s.bound != nil {
+		s.bound.Discard()
+		s.bound, s.boundTo = nil, ""
+	}
+}
