@@ -1,11 +1,14 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/urfave/cli/v2"
 
 	"viaduct/config"
+	"viaduct/snapshot"
 )
 
 func checkCommand() *cli.Command {
@@ -13,8 +16,9 @@ func checkCommand() *cli.Command {
 		Name:      "check",
 		Usage:     "validate a configuration file",
 		UsageText: "viaduct check -c FILE [--print]\nviaduct check --schema",
-		Description: "Every problem is told as FILE:LINE:COL: message, and the exit code is 1. Nothing is\n" +
-			"opened and nothing sent: addresses in use, for one, are found by run.",
+		Description: "Every problem is told as FILE:LINE:COL: message, and the exit code is 1. Users, groups\n" +
+			"and lists that it names are read. Nothing else is opened and nothing sent: addresses\n" +
+			"in use, for one, are found by run.",
 		Flags: []cli.Flag{
 			configFlag(),
 			&cli.BoolFlag{Name: "print", Usage: "show the effective configuration, with all defaults", DisableDefaultText: true},
@@ -43,6 +47,16 @@ func check(c *cli.Context) error {
 	}
 	if c.Bool("print") {
 		return conf.Print(c.App.Writer)
+	}
+	remarks, err := snapshot.Verify(conf)
+	if err != nil {
+		if _, unread := errors.AsType[*fs.PathError](err); unread {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		return usageError(fmt.Sprintf("%s: %v", file, err))
+	}
+	for _, remark := range remarks {
+		fmt.Fprintf(c.App.Writer, "%s: note: %s\n", file, remark)
 	}
 	listeners := 0
 	for i := range conf.Forward {

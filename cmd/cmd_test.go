@@ -131,12 +131,23 @@ func TestHelpTellsEveryCommandAndFlag(t *testing.T) {
 }
 
 // flags are those of PRODUCT section 2 that exist, with their defaults, and
-// values that are wrong and right.
+// values that are wrong and right. Some have none that goes with all the others.
 var flags = []struct{ name, value, bad, good string }{
 	{"listen", "127.0.0.1:3128", "0.0.0.0:0", "127.0.0.1:0"},
 	{"open", "", "=perhaps", "1"},
+	{"users", "", "/no/users", ""},
+	{"groups", "", "/no/groups", ""},
+	{"auth-url", "", "auth.example", ""},
+	{"auth-timeout", "2s", "soon", ""},
+	{"auth-cache", "5m", "soon", ""},
+	{"allow", "", "example.com", ""},
+	{"deny", "", "port=http", "host=ads.example; port=25 method=CONNECT"},
+	{"report-only", "", "=perhaps", "1"},
+	{"sni", "off", "on", "report"},
+	{"reload-tunnels", "keep", "cut", "recheck"},
+	{"contact", "", "\x01", "Ask me"},
 	{"egress", "", "nonsense", "127.0.0.1,127.0.0.2"},
-	{"egress-by", "round_robin", "user", "client"},
+	{"egress-by", "round_robin", "path", "client"},
 	{"allow-private", "", "=perhaps", "true"},
 	{"connect-ports", "443,8443", "http", "any"},
 	{"anonymity", "strict", "total", "via"},
@@ -188,8 +199,11 @@ func TestBadValueNamesItsFlag(t *testing.T) {
 // outcome is what a bad value of a flag ends with, and how the flag is called: a
 // path is bad only when it is opened.
 func outcome(flag string) (code int, word string) {
-	if flag == "access-log" {
+	switch flag {
+	case "access-log":
 		return 2, "access log"
+	case "users":
+		return 2, "users"
 	}
 	return 1, flag
 }
@@ -268,8 +282,16 @@ func TestMistakesAreToldWithWhatToDo(t *testing.T) {
 		{"forward -- now", 1, `forward takes no arguments, but there is "now"`},
 		{"forward --open true", 1, `forward takes no arguments, but there is "true"`},
 		{"version now", 1, `version takes no arguments, but there is "now"`},
-		{"forward --listen 0.0.0.0:0", 1, "add --open if that is what you want"},
-		{"forward --listen :3128", 1, "add --open"},
+		{"forward --listen 0.0.0.0:0", 1, "add --users, --auth-url, --allow with client=, or --open if that is what you want"},
+		{"forward --listen :3128", 1, "or --open"},
+		{"forward --users u --open", 1, "--open true: every client authenticates then: take --open out"},
+		{"forward --allow", 1, "--allow needs a value"},
+		{"forward --deny all --allow host=a", 1, "--allow host=a: is never reached: --deny all before it has no terms"},
+		{"forward --allow host=a --deny=all --log-level debug --allow=host=b", 1, "--allow host=b: is never reached: --deny all before it has no terms"},
+		{"--allow all forward --deny host=a", 1, "--deny host=a: is never reached: --allow all before it has no terms"},
+		{"forward --deny hots=a", 1, `unknown term "hots": did you mean "host"?`},
+		{"forward --alow all", 1, "unknown flag --alow: did you mean --allow?"},
+		{"check --deny all", 1, "unknown flag --deny: check takes its options from the file"},
 		{"forward --listen https://127.0.0.1:0", 1, "only http:// and host:port are served"},
 		{"forward --listen 127.0.0.1", 1, "write host:port"},
 		{"forward --listen 127.0.0.1:70000", 1, "up to 65535"},

@@ -47,17 +47,17 @@ func TestDecide(t *testing.T) {
 		{"nothing configured, public", noPort, "8.8.8.8:1", 80, false, "clients"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ask := forward.Ask{Method: "GET", Host: "example.com", Port: c.port, Connect: c.connect}
+			ask := forward.Ask{Query: acl.Query{Method: "GET", Host: "example.com", Port: c.port}, Connect: c.connect}
 			if c.client != "" {
-				ask.Client = netip.MustParseAddrPort(c.client)
+				ask.Client = netip.MustParseAddrPort(c.client).Addr()
 			}
 			v := forward.New(c.options).Decide(&ask)
 			denied := c.rule != ""
-			if v.Rule != c.rule || (v.Effect == acl.Deny) != denied || (v.Error != nil) != denied {
+			if v.Rule != c.rule || (v.Effect == acl.Deny) != denied || (v.Fault != nil) != denied {
 				t.Errorf("%+v, want rule %q", v, c.rule)
 			}
-			if denied && (v.Error.Status() != 403 || v.Error.Kind.String() != "http_request_denied") {
-				t.Errorf("told %v", v.Error)
+			if denied && (v.Fault.Status() != 403 || v.Fault.Kind.String() != "http_request_denied") {
+				t.Errorf("told %v", v.Fault)
 			}
 		})
 	}
@@ -69,7 +69,8 @@ func TestDecideAllocatesNothing(t *testing.T) {
 	}
 	p := forward.New(forward.Options{ConnectPorts: []uint16{443}})
 	for _, client := range []string{"127.0.0.1:1", "8.8.8.8:1"} {
-		ask := forward.Ask{Client: netip.MustParseAddrPort(client), Method: "CONNECT", Host: "example.com", Port: 443, Connect: true}
+		at := netip.MustParseAddrPort(client).Addr()
+		ask := forward.Ask{Query: acl.Query{Client: at, Method: "CONNECT", Host: "example.com", Port: 443}, Connect: true}
 		if n := testing.AllocsPerRun(100, func() { _ = p.Decide(&ask) }); n != 0 {
 			t.Errorf("%s: %v allocations", client, n)
 		}
@@ -81,7 +82,7 @@ func TestDenialSaysWhichRule(t *testing.T) {
 	c := h.dial()
 	c.say("CONNECT 127.0.0.1:25 HTTP/1.1\r\nHost: x\r\n\r\n")
 	resp, body := c.answer("CONNECT")
-	if resp.StatusCode != 403 || !resp.Close || !strings.Contains(resp.Status, "(http_request_denied)") {
+	if resp.StatusCode != 403 || !resp.Close || !strings.Contains(resp.Status, "(http_request_denied: rule connect_ports)") {
 		t.Errorf("%s, close %v", resp.Status, resp.Close)
 	}
 	if got := resp.Header.Get("Proxy-Status"); got != `viaduct; error=http_request_denied; details="rule connect_ports"` {

@@ -13,6 +13,8 @@ import (
 	"viaduct/admin"
 	"viaduct/config"
 	"viaduct/door"
+	"viaduct/files"
+	"viaduct/snapshot"
 	"viaduct/upstream"
 )
 
@@ -20,7 +22,7 @@ import (
 // open, and nothing of it in use, until it is committed.
 type change struct {
 	wanted    map[string]bool // keys of listeners
-	snapshot  *Snapshot
+	snapshot  *present
 	listeners map[string]*listener // by key
 	opened    []*listener          // those among them that are new
 	admin     *adminDoor           // nil for none
@@ -48,21 +50,29 @@ func (s *Server) prepare(conf *config.Config) (*change, error) {
 	c := &change{listeners: map[string]*listener{}, wanted: map[string]bool{}}
 	err := s.openAll(c, conf)
 	if err == nil {
-		b := builder{
-			conf: conf, prev: s.current.Load(), metrics: s.metrics, panicked: s.panicked,
-			own: own(c.listeners, c.admin),
-		}
-		if c.sink != nil {
-			b.log = s.access
-		}
-		c.snapshot, err = b.build()
+		err = s.build(c, conf, nil)
 	}
 	if err != nil {
 		c.undo()
 		return nil, err
 	}
-	c.snapshot.listeners = slices.Collect(maps.Values(c.listeners))
 	return c, nil
+}
+
+// build makes the snapshot of a change whose listeners and log are open.
+func (s *Server) build(c *change, conf *config.Config, read *files.Set) error {
+	o := snapshot.Options{
+		Conf: conf, Metrics: s.metrics, Panicked: s.panicked, Failed: s.failed, Own: own(c.listeners, c.admin), Files: read,
+	}
+	if now := s.current.Load(); now != nil {
+		o.Prev = now.Snapshot
+	}
+	if conf.Log.Access.Path != "off" {
+		o.Log = s.access
+	}
+	made, err := snapshot.New(o)
+	c.snapshot = &present{made, slices.Collect(maps.Values(c.listeners))}
+	return err
 }
 
 // openAll opens what is new. What can touch clients who are there already, if it
@@ -79,7 +89,7 @@ func (s *Server) openAll(c *change, conf *config.Config) (err error) {
 	if c.sink, c.out, err = accesslog.Open(conf.Log.Access.Path); err != nil {
 		return err
 	}
-	keys := slices.Concat(listenKeys(conf)...)
+	keys := slices.Concat(snapshot.Keys(conf)...)
 	for _, key := range keys {
 		c.wanted[key] = true
 	}
@@ -117,21 +127,12 @@ func (c *change) add(key string, d *door.Listener) {
 
 // commit changes over. It cannot fail.
 func (s *Server) commit(c *change) {
-	old, conf := s.current.Load(), c.snapshot.conf
+	old, conf := s.current.Load(), c.snapshot.Conf
 	if s.o.Level != nil {
 		_ = s.o.Level.UnmarshalText([]byte(conf.Log.Level)) // it was checked
 	}
 	s.switchLog(c, conf.Log.Access.Format)
-	for _, e := range c.snapshot.entries {
-		e.front.live.Store(e.conf)
-		for _, a := range e.conf.Egress {
-			s.metrics.Egress(a.String())
-		}
-		for _, key := range e.keys {
-			c.listeners[key].entry.Store(e)
-		}
-	}
-	s.current.Store(c.snapshot)
+	s.enter(c)
 	vanished := s.listeners
 	s.listeners = c.listeners
 	if s.running {
@@ -141,6 +142,22 @@ func (s *Server) commit(c *change) {
 	}
 	s.changeAdmin(c)
 	s.leave(old, vanished)
+}
+
+// enter puts the entries of a change into force.
+func (s *Server) enter(c *change) {
+	for _, e := range c.snapshot.Entries {
+		e.Front.Live.Store(e.Conf)
+		for _, a := range e.Conf.Egress {
+			s.metrics.Egress(a.String())
+		}
+		for _, key := range e.Keys {
+			c.listeners[key].entry.Store(e)
+		}
+	}
+	shareProcessor(c.snapshot)
+	s.tellRemarks(s.current.Swap(c.snapshot), c.snapshot)
+	s.recheck(c.snapshot)
 }
 
 // switchLog has lines written to where the configuration says. What was written
@@ -158,7 +175,7 @@ func (s *Server) switchLog(c *change, format string) {
 }
 
 // leave lets go of what the old configuration had and the new one has not.
-func (s *Server) leave(old *Snapshot, vanished map[string]*listener) {
+func (s *Server) leave(old *present, vanished map[string]*listener) {
 	s.closing = slices.DeleteFunc(s.closing, (*listener).isClosed)
 	for key, l := range vanished {
 		if s.listeners[key] != l {
@@ -169,9 +186,9 @@ func (s *Server) leave(old *Snapshot, vanished map[string]*listener) {
 	if old == nil {
 		return
 	}
-	for key, t := range old.transits {
-		if s.current.Load().transits[key] != t {
-			t.pool.Close()
+	for key, t := range old.Transits {
+		if s.current.Load().Transits[key] != t {
+			t.Pool.Close()
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"viaduct/exchange"
 	"viaduct/forward"
+	"viaduct/snapshot"
 )
 
 // empty waits until listeners that have been called last have neither clients
@@ -65,7 +66,7 @@ type retiree struct {
 // retire sees a listener off.
 func (s *Server) retire(l *listener) {
 	ctx, cut := context.WithCancel(context.Background())
-	r := &retiree{cut: cut, timeout: l.entry.Load().conf.DrainTimeout, done: make(chan error, 1)}
+	r := &retiree{cut: cut, timeout: l.entry.Load().Conf.DrainTimeout, done: make(chan error, 1)}
 	s.closing = append(s.closing, l)
 	s.retired[r] = struct{}{}
 	go s.seeOff(ctx, r, l)
@@ -97,20 +98,21 @@ func (r *retiree) end(hurry context.Context, ended chan<- error) {
 
 // endEntry closes the listeners of an entry, and lets what is under way end
 // within the drain timeout.
-func (s *Server) endEntry(hurry context.Context, e *entry, listeners []*listener, ended chan<- error) {
-	s.linger(hurry, e.conf.DrainGrace)
+func (s *Server) endEntry(hurry context.Context, e *snapshot.Entry, listeners []*listener, ended chan<- error) {
+	s.linger(hurry, e.Conf.DrainGrace)
 	clients, tunnels := 0, 0
 	for _, l := range listeners {
 		l.CallLast()
+		l.draining.Store(true) // before it is told
 		clients += l.each(func(*forward.Client, time.Time) {})
 		tunnels += l.tunnels.Len()
 	}
-	ctx, cancel := context.WithTimeout(hurry, e.conf.DrainTimeout)
+	ctx, cancel := context.WithTimeout(hurry, e.Conf.DrainTimeout)
 	defer cancel()
-	s.log.Info("draining", "listener", e.front.name, "clients", clients, "tunnels", tunnels)
+	s.log.Info("draining", "listener", e.Front.Name, "clients", clients, "tunnels", tunnels)
 	err := empty(ctx, listeners)
 	if err != nil {
-		s.log.Warn("exchanges or tunnels were cut", "listener", e.front.name)
+		s.log.Warn("exchanges or tunnels were cut", "listener", e.Front.Name)
 	}
 	ended <- err
 }

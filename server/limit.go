@@ -50,12 +50,12 @@ func descriptor(nc *net.TCPConn) (n int) {
 
 // admit has a connection served, or turns it away.
 func (s *Server) admit(l *listener, nc *net.TCPConn) {
-	f := l.entry.Load().front
+	f := l.entry.Load().Front
 	n := descriptor(nc)
 	if n >= s.descriptors.scarce {
 		s.relieve()
 		if n >= s.descriptors.last && s.descriptors.freed.Add(-1) < 0 {
-			s.turnAway(f, nc, metrics.Descriptors, n < s.descriptors.most)
+			s.turnAway(l, nc, metrics.Descriptors, n < s.descriptors.most)
 			return
 		}
 	}
@@ -64,8 +64,8 @@ func (s *Server) admit(l *listener, nc *net.TCPConn) {
 		_ = nc.Close()
 		return
 	}
-	if why, ok := f.countIn(client.AddrPort().Addr()); !ok {
-		s.turnAway(f, nc, why, n < s.descriptors.scarce)
+	if why, ok := f.CountIn(client.AddrPort().Addr()); !ok {
+		s.turnAway(l, nc, why, n < s.descriptors.scarce)
 		return
 	}
 	l.expect()
@@ -85,12 +85,12 @@ func (s *Server) relieve() {
 	if now-last < int64(easeEvery) || !s.descriptors.eased.CompareAndSwap(last, now) {
 		return
 	}
-	snapshot, freed := s.current.Load(), 0
-	for _, l := range snapshot.listeners {
+	present, freed := s.current.Load(), 0
+	for _, l := range present.listeners {
 		freed += l.shed(easeLook)
 	}
-	for _, t := range snapshot.transits {
-		freed += t.pool.GiveUp(easeIdle)
+	for _, t := range present.Transits {
+		freed += t.Pool.GiveUp(easeIdle)
 	}
 	s.descriptors.freed.Store(int64(freed))
 }
@@ -106,9 +106,9 @@ var away = [...]*fault.Error{
 // are not told.
 const maxAway = 256
 
-func (s *Server) turnAway(f *front, nc *net.TCPConn, why metrics.Reason, tell bool) {
-	f.metrics.Refused(why)
-	if n := f.refusals.count(); n > 0 {
+func (s *Server) turnAway(l *listener, nc *net.TCPConn, why metrics.Reason, tell bool) {
+	l.entry.Load().Front.Metrics.Refused(why)
+	if n := l.away.count(); n > 0 {
 		s.log.Warn("clients are turned away", "addr", nc.LocalAddr().String(), "reason", away[why].Say(), "count", n)
 	}
 	if !tell || s.staff.away.Add(1) > maxAway {
@@ -125,4 +125,20 @@ func (s *Server) turnAway(f *front, nc *net.TCPConn, why metrics.Reason, tell bo
 func (s *Server) sayNo(nc *net.TCPConn, why *fault.Error) {
 	defer s.staff.away.Add(-1)
 	exchange.TurnAway(nc, why)
+}
+
+// refusals are counted, and told once a minute.
+type refusals struct {
+	n    atomic.Int64
+	told atomic.Int64 // when, in ns since 1970
+}
+
+// count counts one; when it is time to tell, it returns how many there were.
+func (r *refusals) count() int64 {
+	r.n.Add(1)
+	told, now := r.told.Load(), time.Now().UnixNano()
+	if now-told < int64(time.Minute) || !r.told.CompareAndSwap(told, now) {
+		return 0
+	}
+	return r.n.Swap(0)
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -10,22 +9,23 @@ import (
 	"syscall"
 	"time"
 
-	"viaduct/config"
 	"viaduct/door"
 	"viaduct/forward"
 	"viaduct/relay"
+	"viaduct/snapshot"
 )
 
 // listener is a door, the entry behind it, and who came in. One that the
 // configuration has no more keeps its last entry.
 type listener struct {
 	*door.Listener
-	entry    atomic.Pointer[entry]
+	entry    atomic.Pointer[snapshot.Entry]
 	current  func() *forward.Proxy // l.proxy, made once
 	tunnels  relay.Set
 	draining atomic.Bool
 	accepted chan struct{} // closed when nobody accepts any more
 	failures refusals      // of accepting
+	away     refusals      // of clients
 
 	clients sync.Mutex                    // guards what follows
 	all     map[*forward.Client]time.Time // without a tunnel; since when
@@ -39,7 +39,7 @@ func newListener(d *door.Listener) *listener {
 }
 
 // proxy is the proxy of the moment.
-func (l *listener) proxy() *forward.Proxy { return l.entry.Load().proxy }
+func (l *listener) proxy() *forward.Proxy { return l.entry.Load().Proxy }
 
 // isClosed tells whether nobody accepts any more.
 func (l *listener) isClosed() bool {
@@ -60,8 +60,8 @@ func (l *listener) expect() {
 
 // serve answers one client, who was expected and counted in at f. What the
 // goroutine needed for the one before, it may use again.
-func (l *listener) serve(nc net.Conn, f *front, old *forward.Client) *forward.Client {
-	home := forward.Home{Current: l.current, Draining: &l.draining, Tunnels: &l.tunnels, Ended: f.release}
+func (l *listener) serve(nc net.Conn, f *snapshot.Front, old *forward.Client) *forward.Client {
+	home := forward.Home{Current: l.current, Draining: &l.draining, Tunnels: &l.tunnels, Ended: f.Release}
 	c := forward.Accept(nc, home, old)
 	l.clients.Lock()
 	l.all[c] = time.Now()
@@ -99,28 +99,6 @@ func (l *listener) shed(n int) (closed int) {
 		}
 	}
 	return closed
-}
-
-// listenKeys are the keys of the listeners of each entry: their addresses, and a
-// number behind those that come again, which only port 0 may.
-func listenKeys(conf *config.Config) [][]string {
-	seen := map[string]int{}
-	keys := make([][]string, len(conf.Forward))
-	for i := range conf.Forward {
-		for _, l := range conf.Forward[i].Listen {
-			key := l
-			if _, rest, ok := strings.Cut(l, "://"); ok {
-				key = strings.TrimSuffix(rest, "/")
-			}
-			if n := seen[key]; n > 0 {
-				keys[i] = append(keys[i], fmt.Sprintf("%s#%d", key, n))
-			} else {
-				keys[i] = append(keys[i], key)
-			}
-			seen[key]++
-		}
-	}
-	return keys
 }
 
 // listen takes a socket that systemd has opened, or opens one.

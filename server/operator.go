@@ -11,6 +11,7 @@ import (
 	"viaduct/admin"
 	"viaduct/config"
 	"viaduct/door"
+	"viaduct/forward"
 )
 
 // adminDoor is the operator's address: a socket, and what answers there.
@@ -39,6 +40,7 @@ func (s *Server) openAdmin(c *change, conf *config.Admin) error {
 	}
 	c.handler = admin.New(admin.Options{
 		Token: token, Hosts: conf.Hosts, Ready: s.isReady, Metrics: s.metrics, Log: s.log,
+		Explain: func(q admin.ExplainQuery) (any, error) { return s.Explain(forward.Question(q)) },
 	})
 	if s.admin != nil && s.admin.at == conf.Listen {
 		c.admin = s.admin

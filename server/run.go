@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"viaduct/snapshot"
 )
 
 // Run serves until ctx ends, then drains: the listeners close at once, idle
@@ -19,6 +21,7 @@ func (s *Server) Run(ctx, hurry context.Context) error {
 	s.background.Add(1)
 	go s.watchdog(ctx)
 	go s.watch(ctx, again) // not waited for: the file may hang
+	go s.tellFailures(ctx) // neither: standard error may
 	s.ready.Store(true)
 	s.tellSystemd(readyState)
 	<-ctx.Done()
@@ -28,12 +31,7 @@ func (s *Server) Run(ctx, hurry context.Context) error {
 	err := s.drain(hurry, retired)
 	s.background.Wait()
 	close(s.staff.stopped)
-	for _, t := range s.current.Load().transits {
-		t.pool.Close()
-	}
-	for _, r := range s.current.Load().resolvers {
-		r.Close()
-	}
+	s.current.Load().Close()
 	s.admin.end(hurry)
 	return err
 }
@@ -68,14 +66,14 @@ func (s *Server) last() []*retiree {
 
 // drain ends the entries and what is still going, each within its own time.
 func (s *Server) drain(hurry context.Context, retired []*retiree) error {
-	snapshot := s.current.Load()
-	listeners := map[*entry][]*listener{}
-	for _, l := range snapshot.listeners {
+	now := s.current.Load()
+	listeners := map[*snapshot.Entry][]*listener{}
+	for _, l := range now.listeners {
 		listeners[l.entry.Load()] = append(listeners[l.entry.Load()], l)
 	}
-	parts := len(snapshot.entries) + len(retired)
+	parts := len(now.Entries) + len(retired)
 	errs := make(chan error, parts)
-	for _, e := range snapshot.entries {
+	for _, e := range now.Entries {
 		go s.endEntry(hurry, e, listeners[e], errs)
 	}
 	for _, r := range retired {

@@ -15,7 +15,9 @@ import (
 	"viaduct/accesslog"
 	"viaduct/config"
 	"viaduct/door"
+	"viaduct/files"
 	"viaduct/metrics"
+	"viaduct/snapshot"
 )
 
 // Options are what a Server is made of. Load and Log are required.
@@ -33,12 +35,14 @@ type Server struct {
 	log         *slog.Logger
 	access      *accesslog.Writer
 	metrics     *metrics.Metrics
-	current     atomic.Pointer[Snapshot]
+	current     atomic.Pointer[present]
 	staff       *staff
 	descriptors descriptors
 	ready       atomic.Bool
-	taken       atomic.Pointer[version] // of the file, that was loaded last
-	background  sync.WaitGroup          // goroutines that Run waits for
+	taken       atomic.Pointer[files.Version] // of the file, that was loaded last
+	failures    chan failure                  // of authentication, to be told
+	untold      atomic.Int64                  // of them, that there was no room for
+	background  sync.WaitGroup                // goroutines that Run waits for
 
 	changing sync.Mutex // one change at a time; guards inherited and closing
 
@@ -54,6 +58,12 @@ type Server struct {
 	out       *os.File   // of the access log, when it is a file
 }
 
+// present is the configuration in force, and the listeners that serve it.
+type present struct {
+	*snapshot.Snapshot
+	listeners []*listener
+}
+
 // ErrCut says that a drain ended before everything that was under way.
 var ErrCut = errors.New("cut at the drain deadline")
 
@@ -66,7 +76,7 @@ var errNotRunning = errors.New("not running")
 func New(o Options) (*Server, error) {
 	s := &Server{
 		o: o, log: o.Log, access: accesslog.New(nil, accesslog.JSON), metrics: metrics.New(o.Version),
-		staff: newStaff(), listeners: map[string]*listener{}, retired: map[*retiree]struct{}{},
+		staff: newStaff(), failures: make(chan failure, failuresHeld), listeners: map[string]*listener{}, retired: map[*retiree]struct{}{},
 	}
 	if err := s.descriptors.read(); err != nil {
 		return nil, err
@@ -87,8 +97,8 @@ func New(o Options) (*Server, error) {
 		next.undo()
 		return nil, fmt.Errorf("systemd has passed a socket for %s, where nothing listens: make the socket unit and the configuration agree", s.inherited[0].Addr())
 	}
-	s.metrics.Read(metrics.Readings{UpstreamIdle: s.upstreamIdle, DNS: s.dns, LogDropped: s.access.Dropped})
-	s.metrics.Egress(system)
+	s.metrics.Read(metrics.Readings{UpstreamIdle: s.upstreamIdle, DNS: s.dns, LogDropped: s.access.Dropped, Lists: s.lists})
+	s.metrics.Egress(snapshot.System)
 	s.commit(next)
 	return s, nil
 }
@@ -110,7 +120,7 @@ func (s *Server) Reload() error {
 		s.tell(err)
 	} else {
 		now := s.current.Load()
-		s.log.Info("configuration is taken", "entries", len(now.entries), "listeners", len(now.listeners))
+		s.log.Info("configuration is taken", "entries", len(now.Entries), "listeners", len(now.listeners))
 	}
 	if s.mayChange() {
 		s.tellSystemd(readyState)
@@ -182,23 +192,13 @@ func own(listeners map[string]*listener, admin *adminDoor) []netip.AddrPort {
 
 // upstreamIdle is how many idle connections to the far side there are.
 func (s *Server) upstreamIdle() (n int) {
-	for _, t := range s.current.Load().transits {
-		n += t.pool.Idle()
+	for _, t := range s.current.Load().Transits {
+		n += t.Pool.Idle()
 	}
 	return n
 }
 
-// dns adds up what the resolvers count, with those of former configurations: a
-// counter does not go back.
-func (s *Server) dns() metrics.DNS {
-	snapshot := s.current.Load()
-	sum := snapshot.counted
-	for _, r := range snapshot.resolvers {
-		sum.Add(metrics.DNS(r.Stats()))
-		sum.Entries += r.Stats().Entries
-	}
-	return sum
-}
+func (s *Server) dns() metrics.DNS { return s.current.Load().DNS() }
 
 func (s *Server) panicked(reason any, stack []byte) {
 	s.metrics.Panicked()

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"viaduct/forward"
+	"viaduct/snapshot"
 )
 
 // staff is the goroutines that serve client connections, one after another:
@@ -19,7 +20,7 @@ type staff struct {
 // arrival is a connection that has come in.
 type arrival struct {
 	listener *listener
-	front    *front // that has counted it
+	front    *snapshot.Front // that has counted it
 	nc       net.Conn
 }
 

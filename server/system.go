@@ -2,13 +2,12 @@ package server
 
 import (
 	"context"
-	"os"
-	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"viaduct/config"
+	"viaduct/files"
 )
 
 // What systemd is told (sd_notify(3)).
@@ -55,67 +54,52 @@ func (s *Server) watchdog(ctx context.Context) {
 // for that long: whoever writes it may not have finished.
 const lookEvery = 500 * time.Millisecond
 
-// version tells one state of a file from another.
-type version struct {
-	inode    uint64
-	size     int64
-	modified time.Time
-}
-
-// versionOf is the version of the file that path leads to at last; the zero one
-// when there is none.
-func versionOf(path string) version {
-	info, err := os.Stat(path)
-	if err != nil {
-		return version{}
-	}
-	v := version{size: info.Size(), modified: info.ModTime()}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		v.inode = st.Ino
-	}
-	return v
-}
-
 // load asks for the configuration, and notes which version of the file it is.
 func (s *Server) load() (*config.Config, error) {
 	if s.o.File != "" {
-		v := versionOf(s.o.File)
+		v := files.VersionOf(s.o.File)
 		s.taken.Store(&v)
 	}
 	return s.o.Load()
 }
 
-// watch is the goroutine that reloads when the configuration file changes. It
-// looks instead of asking to be told: that sees a link that leads elsewhere,
-// which is how Kubernetes changes files, and works on every file system.
+// watch is the goroutine that reloads when the configuration file changes, and
+// refreshes when one does that it names. It looks instead of asking to be told:
+// that sees a link that leads elsewhere, which is how Kubernetes changes files,
+// and works on every file system.
 //
 // A reload that was asked for before the start comes first.
 func (s *Server) watch(ctx context.Context, reload bool) {
 	if reload {
 		_ = s.Reload() // it has told
 	}
-	if s.o.File == "" {
-		return
-	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	seen := *s.taken.Load()
+	seen := s.taken.Load()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		now := versionOf(s.o.File)
-		settled := now == seen
-		seen = now
-		if !settled || now == *s.taken.Load() || now == (version{}) {
-			continue
+		if s.o.File != "" {
+			seen = s.look(seen)
 		}
-		if s.current.Load().conf.Watch {
-			_ = s.Reload() // it has told
-		} else {
-			s.taken.Store(&now)
+		if changed := s.current.Load().Files.Changed(); len(changed) > 0 {
+			s.refresh(changed)
 		}
 	}
+}
+
+// look reloads when the file has changed and settled, and returns its version.
+func (s *Server) look(seen *files.Version) *files.Version {
+	now := files.VersionOf(s.o.File)
+	switch {
+	case now != *seen, now == *s.taken.Load(), now == (files.Version{}):
+	case s.current.Load().Conf.Watch:
+		_ = s.Reload() // it has told
+	default:
+		s.taken.Store(&now)
+	}
+	return &now
 }

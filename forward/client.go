@@ -1,0 +1,307 @@
+package forward
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+
+	"viaduct/acl"
+	"viaduct/auth"
+	"viaduct/exchange"
+	"viaduct/fault"
+	"viaduct/hop"
+	"viaduct/metrics"
+	"viaduct/relay"
+	"viaduct/upstream"
+	"viaduct/wire"
+)
+
+// Home is what the clients of a listener belong to.
+type Home struct {
+	Current  func() *Proxy // the proxy of the moment
+	Draining *atomic.Bool  // see exchange.Home, as with what follows
+	Tunnels  *relay.Set
+	Ended    func(client netip.AddrPort)
+}
+
+func (h *Home) of(c *Client) exchange.Home {
+	return exchange.Home{Current: c.turn, Draining: h.Draining, Tunnels: h.Tunnels, Ended: h.Ended}
+}
+
+// Client is one client connection of a proxy.
+type Client struct {
+	*exchange.Session
+	current func() *Proxy
+	proxy   *Proxy // that answers the present request
+	targets hop.Parser
+	turn    func() *exchange.Options // c.next, made once
+	tag     func(netip.AddrPort) any // c.passage, made once
+	recheck func(any) error          // c.stillGood, made once
+
+	dialer  *upstream.Dialer // that of the proxy, with the client as its guard
+	ask     Ask              // the present request
+	way     exchange.Way     // that it goes
+	who     *auth.Identity   // nil when nobody is asked
+	pending bool             // the address of the destination decides
+}
+
+// Accept takes over a connection. Serve must follow. old, if not nil, is a client
+// that has been served; it may be used again.
+func Accept(nc net.Conn, h Home, old *Client) *Client {
+	if old != nil && old.Released() {
+		old.current = h.Current
+		old.Reopen(nc, h.of(old))
+		return old
+	}
+	c := &Client{current: h.Current}
+	c.turn, c.tag, c.recheck = c.next, c.passage, c.stillGood
+	c.Session = exchange.Open(nc, h.of(c))
+	return c
+}
+
+// next makes the proxy of the moment that of the client.
+func (c *Client) next() *exchange.Options {
+	p := c.current()
+	if p != c.proxy {
+		c.proxy, c.dialer = p, p.o.Dialer
+		if p.o.Policy != nil { // attempts of a dial that has ended may still have the old one
+			d := *p.o.Dialer
+			d.Guard = c
+			c.dialer = &d
+		}
+	}
+	return p.o.Exchange
+}
+
+// Serve answers the client's requests until its connection is done or belongs
+// to a tunnel.
+func (c *Client) Serve() {
+	defer c.Close()
+	for c.Next() {
+		c.answer(c.Request())
+	}
+}
+
+// answer handles one request.
+func (c *Client) answer(r *wire.Head) {
+	connect := string(r.Method) == "CONNECT"
+	target, path, err := c.target(r.Target, connect)
+	if err != nil {
+		c.Refuse(err)
+		return
+	}
+	c.ask = Ask{
+		Query:   acl.Query{Client: c.Remote().Addr(), Method: method(r.Method), Host: target.Host, Port: target.Port, Path: path},
+		Connect: connect,
+	}
+	if denied := c.admit(r); denied != nil {
+		c.Refuse(denied)
+		return
+	}
+	v := c.proxy.Decide(&c.ask)
+	if v.Effect == acl.Deny {
+		c.count(&v)
+		c.Refuse(v.denied())
+		return
+	}
+	c.Decided(v.record())
+	if c.pending = v.Pending; !c.pending {
+		c.count(&v)
+	}
+	c.send(r, &target, path)
+}
+
+// send has the request carried out.
+func (c *Client) send(r *wire.Head, target *hop.Target, path []byte) {
+	c.way = c.proxy.way
+	way := &c.way
+	way.To, way.Dialer = upstream.Destination(*target), c.dialer
+	way.From = way.Dialer.Egress.Choose(c.ask.Client, c.ask.User, c.ask.Host)
+	way.Tag, way.Recheck = c.tag, c.recheck
+	switch {
+	case c.ask.Connect:
+		way.Look = c.look(target)
+		c.Tunnel(way)
+	case c.lastHop(r):
+	default:
+		c.Forward(way, path)
+	}
+}
+
+// Check is the guard of the present request, asked for each address that may be
+// dialled and each idle connection that may be used.
+func (c *Client) Check(a netip.AddrPort) error {
+	v := c.proxy.DecideAddr(&c.ask, a)
+	if v.Effect == acl.Deny {
+		c.count(&v)
+		return v.denied()
+	}
+	if c.pending { // once a request
+		c.pending = false
+		c.count(&v)
+		c.Decided(v.record())
+	}
+	return nil
+}
+
+func (c *Client) count(v *Verdict) { c.proxy.count(v) }
+
+// passage is what is kept of a tunnel for Recheck.
+func (c *Client) passage(at netip.AddrPort) any {
+	t := &Passage{ask: c.ask, who: c.who, at: at}
+	t.ask.Path = bytes.Clone(t.ask.Path) // of an upgrade; it stands in a buffer
+	return t
+}
+
+// stillGood is asked about a tunnel that has just been opened. What was decided
+// about it was decided before the dial.
+func (c *Client) stillGood(tag any) error {
+	now := c.current()
+	if now == c.proxy || !now.o.Recheck {
+		return nil
+	}
+	return now.Recheck(tag.(*Passage))
+}
+
+// Verdicts about who asks.
+var (
+	unknown = verdictOnAsker(407, fault.RequestDenied, "This proxy asks for your user name and password.")
+	wrong   = verdictOnAsker(407, fault.RequestDenied, "This user name and password are not known here.")
+	tooMany = verdictOnAsker(429, fault.RequestDenied, "Too many wrong passwords came from here. Wait a moment.")
+	busy    = verdictOnAsker(503, fault.ConnectionLimitReached, "Too many passwords are being checked. Try again in a moment.")
+	unsure  = verdictOnAsker(503, fault.InternalError, "Who you are cannot be checked at the moment.")
+)
+
+func verdictOnAsker(status int, kind fault.Kind, text string) *Verdict {
+	return &Verdict{acl.Decision{Rule: "auth", Index: -1, Fault: &fault.Error{Kind: kind, Code: status, Text: text}}, metrics.PhaseAuth}
+}
+
+// admit finds out who asks, where clients authenticate. It returns why the
+// request goes no further.
+func (c *Client) admit(r *wire.Head) error {
+	c.who = nil
+	gate := c.proxy.o.Gate
+	if gate == nil {
+		return nil
+	}
+	who, err := c.recognize(gate, r.Get(wire.ProxyAuthorization))
+	if err != nil && c.Left(err) {
+		return err
+	}
+	v, result := onAsker(err)
+	c.proxy.o.Metrics.Authenticated(result)
+	if v != nil {
+		c.count(v)
+		denied := v.denied()
+		if result == metrics.AuthUnavailable { // the operator wants to know why
+			why := *denied.Fault
+			why.Err, denied.Fault = err, &why
+		}
+		return denied
+	}
+	c.who, c.ask.User, c.ask.Groups = who, who.User, who.Groups
+	c.Known(who.User)
+	return nil
+}
+
+// recognize asks the gate, as long as the client waits.
+func (c *Client) recognize(gate *auth.Gate, field []byte) (*auth.Identity, error) {
+	who, known := gate.Recall(c.ask.Client, field)
+	if known {
+		return who, nil
+	}
+	err := c.Wait(func(ctx context.Context) (err error) {
+		who, err = gate.Admit(ctx, c.ask.Client, field)
+		return err
+	})
+	return who, err
+}
+
+// onAsker is what an error of the gate means; no verdict when there is none.
+func onAsker(err error) (*Verdict, metrics.AuthResult) {
+	switch {
+	case err == nil:
+		return nil, metrics.AuthOK
+	case errors.Is(err, auth.ErrMissing):
+		return unknown, metrics.AuthMissing
+	case errors.Is(err, auth.ErrMalformed):
+		return unknown, metrics.AuthMalformed
+	case errors.Is(err, auth.ErrWrong):
+		return wrong, metrics.AuthWrong
+	case errors.Is(err, auth.ErrThrottled):
+		return tooMany, metrics.AuthThrottled
+	case errors.Is(err, auth.ErrBusy):
+		return busy, metrics.AuthBusy
+	}
+	return unsure, metrics.AuthUnavailable
+}
+
+// target finds out where a request goes.
+func (c *Client) target(raw []byte, connect bool) (t hop.Target, path []byte, bad *fault.Error) {
+	var err error
+	if connect {
+		t, err = c.targets.Authority(raw)
+	} else {
+		t, path, err = c.targets.Absolute(raw)
+	}
+	if err != nil {
+		bad, _ = errors.AsType[*fault.Error](err)
+	}
+	return t, path, bad
+}
+
+// method is the method as a string, without allocating for the common ones.
+func method(b []byte) string {
+	switch string(b) {
+	case "GET":
+		return "GET"
+	case "POST":
+		return "POST"
+	case "HEAD":
+		return "HEAD"
+	case "PUT":
+		return "PUT"
+	case "CONNECT":
+		return "CONNECT"
+	case "OPTIONS":
+		return "OPTIONS"
+	}
+	return string(b)
+}
+
+// lastHop answers a TRACE or OPTIONS that may go no further (RFC 9110 section
+// 7.6.2), and tells whether it did.
+func (c *Client) lastHop(r *wire.Head) bool {
+	trace := string(r.Method) == "TRACE"
+	if !trace && string(r.Method) != "OPTIONS" {
+		return false
+	}
+	n, ok := hop.MaxForwards(r.Get(wire.MaxForwards))
+	switch {
+	case !ok || n > 0:
+		return false
+	case trace:
+		c.Reply("message/http", traced(r))
+	default:
+		c.Reply("text/plain; charset=utf-8", []byte("This is viaduct, a proxy.\n"))
+	}
+	return true
+}
+
+// traced is the request as it came, without what must not be shown around
+// (RFC 9110 section 9.3.8).
+func traced(r *wire.Head) []byte {
+	b := append(append([]byte("TRACE "), r.Target...), " HTTP/1."...)
+	b = append(b, '0'+r.Minor, '\r', '\n')
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		if wire.Fold(f.Name, "cookie") || wire.Fold(f.Name, "authorization") || hop.Strict.DropRequest(f.Name) {
+			continue
+		}
+		b = wire.AppendField(b, f.Name, f.Value)
+	}
+	return append(b, '\r', '\n')
+}
