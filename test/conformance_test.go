@@ -43,9 +43,11 @@ var doors = map[string][]string{
 // conformance is every row, in the order of the document.
 func conformance() []row {
 	return slices.Concat(targetRows, hopRows, profileRows, framingRows, answerRows, streamRows, interimRows,
-		upgradeRows, persistRows, connectRows, guardRows, tunnelRows, failureRows, limitRows, timeoutRows,
+		upgradeRows, persistRows, boundRows, connectRows, guardRows, tunnelRows, failureRows, limitRows, timeoutRows,
 		processRows, commandRows, nameRows,
-		egressRows, reloadRows, overloadRows, logRows, systemdRows)
+		egressRows, reloadRows, overloadRows, logRows, systemdRows,
+		authRows, authUsersRows, authGuessRows, authServiceRows,
+		policyRows, bypassRows, addressRows, listRows, explainRows, recheckRows, sniRows)
 }
 
 func TestConformance(t *testing.T) {

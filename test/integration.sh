@@ -8,6 +8,10 @@
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=integration/lab.sh
 source "$(dirname "${BASH_SOURCE[0]}")/integration/lab.sh"
+# shellcheck source-path=SCRIPTDIR source=integration/chromium.sh
+source "$root/test/integration/chromium.sh"
+# shellcheck source-path=SCRIPTDIR source=integration/policy.sh
+source "$root/test/integration/policy.sh"
 only=("$@") tried=0
 
 need openssl curl wget git apt-get dpkg-deb node npm javac ssh scp dropbear dropbearkey nc.openbsd corkscrew connect-proxy certutil chromium /usr/bin/python3
@@ -73,9 +77,11 @@ shown() {
 	return 1
 }
 
-# faults shows lines that tell of a failure. A client may end a tunnel as rudely
-# as it likes, and a browser asks for its maker's sites.
-faults() { grep -E '"target":"[^"]*origin.test.*"fault":"[^"]' | grep -vE '"method":"CONNECT".*"status":200,"fault":"connection_terminated"'; }
+# faults shows lines that tell of a failure, but for refusals that are meant. A
+# client may end a tunnel as rudely as it likes, and a browser asks for its maker's
+# sites.
+meant=none
+faults() { grep -E '"target":"[^"]*origin.test.*"fault":"[^"]' | grep -vE '"status":'"$meant"',|"method":"CONNECT".*"status":200,"fault":"connection_terminated"'; }
 
 # news are the lines of the access log after the first so many.
 news() { tail -n "+$(($1 + 1))" $lab/access.log; }
@@ -100,10 +106,12 @@ authority() {
 			-extfile <(printf '%s\n' 'subjectAltName=DNS:origin.test,DNS:*.origin.test' extendedKeyUsage=serverAuth)
 }
 
+with_curl() { client curl -sS --max-time 30 -x $proxy_at --cacert $ca "$@"; }
+
 curl_says() {
 	local text=$1
 	shift
-	says "$text" client curl -sS --max-time 30 -x $proxy_at --cacert $ca "$@"
+	says "$text" with_curl "$@"
 }
 
 curl_uploads() {
@@ -128,18 +136,16 @@ curl_many() {
 	return 1
 }
 
-wget_says() {
-	local text=$1
-	shift
-	says "$text" client env http_proxy=$proxy_at https_proxy=$proxy_at wget -nv --tries=1 --timeout=30 --ca-certificate=$ca "$@"
+with_wget() {
+	client env http_proxy=$proxy_at https_proxy=$proxy_at wget -nv --tries=1 --timeout=30 --ca-certificate=$ca "$@"
 }
 
 wget_files() {
 	local site=$1
-	wget_says hello -O - "$site/hello" &&
-		wget_says "$(sum $lab/large)" -O - --method=PUT --body-file=$lab/large "$site/sum" &&
+	says hello with_wget -O - "$site/hello" &&
+		says "$(sum $lab/large)" with_wget -O - --method=PUT --body-file=$lab/large "$site/sum" &&
 		head -c 1000000 $lab/large >$lab/got &&
-		wget_says '' -c -O $lab/got "$site/large" && # the rest
+		says '' with_wget -c -O $lab/got "$site/large" && # the rest
 		cmp $lab/got $lab/large
 }
 
@@ -188,13 +194,12 @@ apt_setup() {
 	printf '%s\n' "Date: $(date -Ru)" SHA256: " $(sum $repo/Packages) $(stat -c %s $repo/Packages) Packages" >$repo/Release
 }
 
-# apt_installs installs the packages below a folder. apt asks for them without
-# waiting for answers: ten at a time.
-apt_installs() {
-	local here=$lab/apt/$1 i
+# apt_at gives apt a place of its own, with the packages of a site.
+apt_at() {
+	local here=$lab/apt/$1
 	mkdir -p "$here"/{etc/apt.conf.d,etc/preferences.d,state/lists/partial,cache/archives/partial,log,root/var/lib/dpkg/{info,updates,triggers}}
 	: >"$here/root/var/lib/dpkg/status"
-	echo "deb [trusted=yes] $1://apt-$1.origin.test/apt ./" >"$here/etc/sources.list"
+	echo "deb [trusted=yes] $2/apt ./" >"$here/etc/sources.list"
 	cat >"$here/apt.conf" <<-END
 		Dir::Etc "$here/etc";
 		Dir::State "$here/state";
@@ -206,10 +211,23 @@ apt_installs() {
 		APT::Sandbox::User "root";
 		DPkg::Options {"--root=$here/root"; "--force-not-root"; "--force-script-chrootless";};
 	END
-	says '' client env APT_CONFIG="$here/apt.conf" apt-get update &&
-		says 'Setting up lab12' client env APT_CONFIG="$here/apt.conf" DEBIAN_FRONTEND=noninteractive apt-get -y install lab{1..12} &&
+}
+
+with_apt() {
+	local here=$lab/apt/$1
+	shift
+	client env APT_CONFIG="$here/apt.conf" DEBIAN_FRONTEND=noninteractive apt-get "$@"
+}
+
+# apt_installs installs the packages of a site. apt asks for them without waiting
+# for answers: ten at a time.
+apt_installs() {
+	local i
+	apt_at "$1" "$2" &&
+		says '' with_apt "$1" update &&
+		says 'Setting up lab12' with_apt "$1" -y install lab{1..12} &&
 		for i in {1..12}; do
-			[[ -s $here/root/opt/lab$i ]] || return 1
+			[[ -s $lab/apt/$1/root/opt/lab$i ]] || return 1
 		done
 }
 
@@ -245,10 +263,12 @@ npm_installs() {
 
 # program runs one of clients/: it asks for greetings and sends 8 MiB twice, by
 # http and by https.
+#
+#   program SITE GREETINGS COMMAND…
 program() {
 	local site=$1 greetings=$2 out
 	shift 2
-	out=$(client "$@" 2>&1) &&
+	out=$("$@" 2>&1) &&
 		[[ $(grep -Ec "hello GET HTTP/[12].[01] $site\$" <<<"$out") -eq $greetings ]] &&
 		[[ $(grep -c "$(sum $lab/text)" <<<"$out") -eq 2 ]] && return
 	echo "$out"
@@ -259,60 +279,20 @@ program_lines() {
 	echo "GET http://$1/hello 200, POST http://$1/sum 200, CONNECT $1:443 200"
 }
 
-node_program() {
-	program "$1.origin.test" 2 env NODE_EXTRA_CA_CERTS=$ca NODE_HOME="$packages" node "$clients/client.mjs" "$1" $proxy_at "$1.origin.test"
+# with_node and with_python ask the site that is named after the client, or another.
+with_node() {
+	client env NODE_EXTRA_CA_CERTS=$ca NODE_HOME="$packages" node "$clients/client.mjs" "$1" $proxy_at "${2:-$1.origin.test}"
 }
 
-python_program() {
-	program "$1.origin.test" 2 /usr/bin/python3 "$clients/client.py" "$1" $proxy_at $ca "$1.origin.test"
+with_python() { client /usr/bin/python3 "$clients/client.py" "$1" $proxy_at $ca "${2:-$1.origin.test}"; }
+
+# with_java: SITE [USER PASSWORD]. Java sends no password for a tunnel unless it is
+# told to.
+with_java() {
+	client java -XX:-UsePerfData -XX:TieredStopAtLevel=1 -Djdk.http.auth.tunneling.disabledSchemes= "$clients/Client.java" 10.0.0.1 3128 $ca "$@"
 }
 
-java_program() {
-	program java.origin.test 4 java -XX:-UsePerfData -XX:TieredStopAtLevel=1 "$clients/Client.java" 10.0.0.1 3128 $ca java.origin.test
-}
-
-# chromium_setup lets the browser trust the authority, and makes a page that
-# fetches and speaks WebSocket.
-chromium_setup() {
-	mkdir -p $lab/home/.pki/nssdb &&
-		certutil -d sql:$lab/home/.pki/nssdb -N --empty-password &&
-		certutil -d sql:$lab/home/.pki/nssdb -A -t C,, -n lab -i $ca
-	cat >$lab/www/page.html <<-'END'
-		<!doctype html><title>lab</title><link rel="icon" href="data:,"><body><script>
-		const show = (text) => document.body.append(`[${text}]`);
-		// A frame that is being written holds up the page's load event, and so the dump.
-		const hold = document.body.appendChild(document.createElement("iframe")).contentDocument.open();
-		const echoed = () => new Promise((resolve, reject) => {
-		  const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/echo`);
-		  socket.onopen = () => socket.send("ping");
-		  socket.onmessage = (e) => { resolve(e.data); socket.close(); };
-		  socket.onerror = () => reject("WebSocket failed");
-		});
-		(async () => {
-		  const answers = await Promise.all([...Array(20)].map((_, i) => fetch(`/hello?${i}`).then((a) => a.text())));
-		  show(`${answers.length} times ${[...new Set(answers)].join().trim()}`);
-		  show(`${(await (await fetch("/large")).arrayBuffer()).byteLength} bytes`);
-		  show(`echoed ${await echoed()}`);
-		})().catch(show).finally(() => hold.close());
-		</script>
-	END
-}
-
-chromium_shows() {
-	local site=$1 version=$2 page text
-	page=$(client chromium --headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run \
-		--disable-background-networking --disable-component-update --disable-sync --disable-default-apps \
-		--user-data-dir="$lab/chromium/${site%%:*}" --proxy-server=$proxy_at \
-		--dump-dom "$site/page.html" 2>$lab/chromium.err)
-	for text in "[20 times hello GET HTTP/$version ${site#*://}" "[8388608 bytes]" "[echoed ping]"; do
-		[[ $page == *"$text"* ]] || {
-			echo "wanted: $text"
-			echo "$page"
-			tail -n 5 $lab/chromium.err
-			return 1
-		}
-	done
-}
+with_go() { client $lab/clients $proxy_at $ca "$1"; }
 
 # ssh_setup starts a server that lets the lab's key in. It is no root there,
 # because not every root of a lab may change its groups.
@@ -370,30 +350,32 @@ try 'wget: http' 'GET http://wget.origin.test/hello 200, PUT http://wget.origin.
 try 'wget: https' 'CONNECT wget.origin.test:443 200' wget_files https://wget.origin.test
 try 'git: clone and push by http' 'POST http://git.origin.test/git/project.git/git-receive-pack 200' git_both http://git.origin.test http
 try 'git: clone and push by https' 'CONNECT git.origin.test:443 200' git_both https://git.origin.test https
-try 'apt: http' 'GET http://apt-http.origin.test/apt/lab12.deb 200' apt_installs http
-try 'apt: https' 'CONNECT apt-https.origin.test:443 200' apt_installs https
+try 'apt: http' 'GET http://apt-http.origin.test/apt/lab12.deb 200' apt_installs http http://apt-http.origin.test
+try 'apt: https' 'CONNECT apt-https.origin.test:443 200' apt_installs https https://apt-https.origin.test
 try 'npm: http' 'GET http://npm.origin.test/npm/tinier-1.0.0.tgz 200' npm_installs http://npm.origin.test
 try 'npm: https' 'CONNECT npm.origin.test:443 200' npm_installs https://npm.origin.test
-try 'node: core' "$(program_lines core.origin.test)" node_program core
-try 'node: https-proxy-agent' 'CONNECT https-proxy-agent.origin.test:80 200, CONNECT https-proxy-agent.origin.test:443 200' node_program https-proxy-agent
-try 'node: undici 6' 'CONNECT undici.origin.test:80 200, CONNECT undici.origin.test:443 200' node_program undici
+try 'node: core' "$(program_lines core.origin.test)" program core.origin.test 2 with_node core
+try 'node: https-proxy-agent' 'CONNECT https-proxy-agent.origin.test:80 200, CONNECT https-proxy-agent.origin.test:443 200' program https-proxy-agent.origin.test 2 with_node https-proxy-agent
+try 'node: undici 6' 'CONNECT undici.origin.test:80 200, CONNECT undici.origin.test:443 200' program undici.origin.test 2 with_node undici
 # The newest undici asks for Node 20.18, Debian 12 has Node 18.
 node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || major === 20 && minor >= 18 ? 0 : 1)' &&
-	try 'node: undici 7' 'CONNECT undici7.origin.test:443 200' node_program undici7
-try 'python: urllib' "$(program_lines urllib.origin.test)" python_program urllib
-try 'python: requests' "$(program_lines requests.origin.test)" python_program requests
-try 'python: httpx' "$(program_lines httpx.origin.test)" python_program httpx
-try 'java: HttpClient and URLConnection' "$(program_lines java.origin.test)" java_program
-try 'go: net/http' "$(program_lines go.origin.test)" program go.origin.test 2 $lab/clients $proxy_at $ca go.origin.test
-try 'chromium: http' 'GET http://www.origin.test/page.html 200, CONNECT www.origin.test:80 200' chromium_shows http://www.origin.test 1.1
-try 'chromium: https' 'CONNECT www.origin.test:443 200' chromium_shows https://www.origin.test 2.0
+	try 'node: undici 7' 'CONNECT undici7.origin.test:443 200' program undici7.origin.test 2 with_node undici7
+try 'python: urllib' "$(program_lines urllib.origin.test)" program urllib.origin.test 2 with_python urllib
+try 'python: requests' "$(program_lines requests.origin.test)" program requests.origin.test 2 with_python requests
+try 'python: httpx' "$(program_lines httpx.origin.test)" program httpx.origin.test 2 with_python httpx
+try 'java: HttpClient and URLConnection' "$(program_lines java.origin.test)" program java.origin.test 4 with_java java.origin.test
+try 'go: net/http' "$(program_lines go.origin.test)" program go.origin.test 2 with_go go.origin.test
+try 'chromium: http' 'GET http://www.origin.test/page.html 200, CONNECT www.origin.test:80 200' chromium_shows http://www.origin.test 1.1 browse
+try 'chromium: https' 'CONNECT www.origin.test:443 200' chromium_shows https://www.origin.test 2.0 browse
 try 'ssh: nc' 'CONNECT ssh.origin.test:2222 200' ssh_by nc.openbsd -X connect -x 10.0.0.1:3128 %h %p
 try 'ssh: corkscrew' 'CONNECT ssh.origin.test:2222 200' ssh_by corkscrew 10.0.0.1 3128 %h %p
 try 'ssh: connect-proxy' 'CONNECT ssh.origin.test:2222 200' ssh_by connect-proxy -H 10.0.0.1:3128 %h %p
 
-[[ $tried -gt 0 ]] || die "no check's name begins with any of: ${only[*]}"
 report 'origin: saw nobody but the proxy' came_from_proxy
 report 'viaduct: no socket is left' within 30 has_sockets "$base"
 stop
 report 'viaduct: ends well' ended_well
+logins
+denials
+[[ $tried -gt 0 ]] || die "no check's name begins with any of: ${only[*]}"
 summary

@@ -25,6 +25,7 @@ var loads = []row{
 	{"load/slow-heads", "T67", "500 clients that drip their heads: others are served, the 500 are cut, and memory and descriptors come back.", own, slowHeads},
 	{"load/flood", "–", "5,000 clients at once where there is room for 100: the 100 are served, the others told or closed, all are counted, memory stays flat.", own, flood},
 	{"load/reloads", "T69", "Five reloads and five broken files under 500 requests a second and 200 tunnels: no request fails, no tunnel is cut, each exchange has its line in the log.", own, reloads},
+	{"load/million-names", "T69", "A list of a million names changes twice under 500 requests a second: within seconds it is read, no request fails, none takes longer than a second.", own, millionNames},
 	{"load/one-connection", "T38", "30,000 requests on one connection, ten at a time: each gets its own answer, and memory and descriptors come back.", own, oneConnection},
 	{"load/descriptors-used-up", "T71", "More clients than there are descriptors: the proxy lives, and serves again soon after they have gone.", own, descriptorsUsedUp},
 	{"load/killed-clients", "T71", "1,000 tunnels whose client process is killed: every descriptor comes back.", own, killedClients},

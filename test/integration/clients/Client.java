@@ -1,7 +1,9 @@
 import java.io.FileInputStream;
 import java.io.InputStream;
+import java.net.Authenticator;
 import java.net.HttpURLConnection;
 import java.net.InetSocketAddress;
+import java.net.PasswordAuthentication;
 import java.net.Proxy;
 import java.net.ProxySelector;
 import java.net.URI;
@@ -16,7 +18,7 @@ import javax.net.ssl.HttpsURLConnection;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
 
-/** Java's two clients: Client PROXY-HOST PROXY-PORT CA SITE. */
+/** Java's two clients: Client PROXY-HOST PROXY-PORT CA SITE [USER PASSWORD]. */
 class Client {
     static SSLContext trusting(String ca) throws Exception {
         KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
@@ -31,11 +33,25 @@ class Client {
         return tls;
     }
 
+    /** Who we are, when the proxy asks. */
+    static Authenticator login(String user, String password) {
+        return new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? new PasswordAuthentication(user, password.toCharArray()) : null;
+            }
+        };
+    }
+
     public static void main(String[] args) throws Exception {
         InetSocketAddress proxy = new InetSocketAddress(args[0], Integer.parseInt(args[1]));
         SSLContext tls = trusting(args[2]);
-        HttpClient client = HttpClient.newBuilder()
-            .proxy(ProxySelector.of(proxy)).sslContext(tls).connectTimeout(Duration.ofSeconds(20)).build();
+        var settings = HttpClient.newBuilder().proxy(ProxySelector.of(proxy)).sslContext(tls).connectTimeout(Duration.ofSeconds(20));
+        if (args.length > 4) {
+            Authenticator.setDefault(login(args[4], args[5]));
+            settings.authenticator(login(args[4], args[5]));
+        }
+        HttpClient client = settings.build();
         byte[] large = "viaduct ".repeat(1 << 20).getBytes();
         for (String scheme : new String[] {"http", "https"}) {
             URI site = URI.create(scheme + "://" + args[3]);

@@ -10,6 +10,9 @@ import { createRequire } from "node:module";
 const [name, proxy, site] = process.argv.slice(2);
 const load = createRequire(`${process.env.NODE_HOME}/`); // where the packages are installed
 const large = Buffer.alloc(8 << 20, "viaduct ");
+const { hostname, port, username, password } = new URL(proxy);
+const login = Buffer.from(decodeURIComponent(`${username}:${password}`)).toString("base64");
+const who = username ? { "Proxy-Authorization": `Basic ${login}` } : {};
 
 // A body whose length is not known in advance.
 function* pieces() {
@@ -31,10 +34,9 @@ function ask(url, options, body) {
 }
 
 // tunnel asks the proxy for a connection, as programs do that know no agent.
-function tunnel(port) {
+function tunnel(to) {
   return new Promise((resolve, reject) => {
-    const { hostname, port: at } = new URL(proxy);
-    const r = http.request({ host: hostname, port: at, method: "CONNECT", path: `${site}:${port}` });
+    const r = http.request({ hostname, port, method: "CONNECT", path: `${site}:${to}`, headers: who });
     r.on("connect", (answer, socket) => (answer.statusCode === 200 ? resolve(socket) : reject(answer.statusCode)));
     r.on("error", reject).end();
   });
@@ -43,8 +45,7 @@ function tunnel(port) {
 const clients = {
   async core(url, body) {
     if (url.startsWith("http:")) {
-      const { hostname, port } = new URL(proxy);
-      return ask(url, { hostname, port, path: url, headers: { Host: site } }, body);
+      return ask(url, { hostname, port, path: url, headers: { Host: site, ...who } }, body);
     }
     const socket = await tunnel(443);
     const secure = tls.connect({ socket, servername: site });

@@ -33,6 +33,8 @@ def with_requests():
     session.trust_env, session.proxies, session.verify = False, proxies, ca
 
     def ask(url, body=None):
+        if body and "@" in proxy:  # before 2.29, it sends a stream without the login
+            body = b"".join(body)
         answer = session.request("POST" if body else "GET", url, data=body, timeout=30)
         answer.raise_for_status()
         return answer.text
