@@ -72,6 +72,7 @@ func TestWorkloadsByName(t *testing.T) {
 	for _, tt := range []struct{ ids, want string }{
 		{"F1", "F1"},
 		{"f1a,F4", "F1a F4d F4u"},
+		{"F1AL,F1f", "F1al F1f"},
 		{"F4i", "F4id F4iu"},
 		{"reverse", "R1 R2 R3 R4 R5 R6"},
 	} {
@@ -102,6 +103,53 @@ func TestCandidates(t *testing.T) {
 	}
 	if len(list) != 2 || list[0].kinds() != "forward forward-auth" || list[1].name != "a#2" || list[1].kinds() != "forward forward-tls" {
 		t.Errorf("%+v", list)
+	}
+}
+
+func TestRowsToCompareWith(t *testing.T) {
+	o := &options{ref: "a", noise: true, compare: words{"b,a"}}
+	proxies := []proxy{
+		{name: "a", cmds: map[string]string{forward: "1", forwardAuth: "2", forwardAuthList: "3"}},
+		{name: "b", cmds: map[string]string{forwardAuthList: "4"}},
+		{name: "c", cmds: map[string]string{forward: "5"}},
+	}
+	for _, tt := range []struct{ id, want string }{
+		{"F1", "direct F1, a forward F1, c forward F1, a-again forward F1"},
+		{"F1al", "a forward-auth-list F1al, a-F1 forward F1, b forward-auth-list F1al, a-again forward-auth-list F1al"},
+		{"F1f", "a forward-auth F1f, a-F1a forward-auth F1a, a-again forward-auth F1f"},
+	} {
+		var got []string
+		for _, e := range o.field(workloadOf(tt.id), proxies) {
+			got = append(got, strings.Join(strings.Fields(e.name+" "+e.kind+" "+e.w.id), " "))
+		}
+		if strings.Join(got, ", ") != tt.want {
+			t.Errorf("%s: %s\nwant %s", tt.id, strings.Join(got, ", "), tt.want)
+		}
+	}
+	for _, w := range workloads() {
+		if w.base != "" {
+			workloadOf(w.base)
+		}
+	}
+}
+
+func TestBasesAreCompared(t *testing.T) {
+	r := result{w: workloadOf("F1f"), order: []string{"a", "a-F1a", "b"}, samples: map[string][]sample{
+		"a":     {{Round: 1, CPU: 3, Rate: 1, P99: 6, Flood: tally{407: 1000, 429: 4000}}},
+		"a-F1a": {{Round: 1, CPU: 2, Rate: 2, P99: 4}},
+		"b":     {{Round: 1, CPU: 2, Rate: 2, P99: 4}},
+	}}
+	got := (&options{ref: "a"}).table(r)
+	for _, want := range []string{
+		"| a / a-F1a | 1 | 1.500 | 1.500 | 1.500 | 1.500 | 1.500 | 0.500 | 1.50 | too few rounds to tell |",
+		"| flood/s |", "| 5000 |",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("want %q in\n%s", want, got)
+		}
+	}
+	if got := r.samples["a"][0].brief(r.w); !strings.HasSuffix(got, "flood answered/s: 4000 by 429 1000 by 407") {
+		t.Error(got)
 	}
 }
 
@@ -247,7 +295,7 @@ func TestTLSGenerator(t *testing.T) {
 	srv.StartTLS()
 	defer srv.Close()
 	port := int(atoi([]byte(srv.URL[strings.LastIndexByte(srv.URL, ':')+1:])))
-	for _, field := range []string{proxyAuthorization(password), ""} {
+	for _, field := range []string{proxyAuthorization(userName, password), ""} {
 		j := keptAlive(target{port: port, proxy: true, hosts: []string{"localhost:9"}, field: field})
 		j.port, j.begin, j.end = port, func() {}, func() {}
 		var agreed string

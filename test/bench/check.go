@@ -27,20 +27,21 @@ func (b *bench) check(w workload, kind string, t target) error {
 		return "http://" + login + "127.0.0.1:" + strconv.Itoa(t.port)
 	}
 	page := "http://" + t.hosts[0]
-	switch kind {
-	case forwardAuth:
-		for _, login := range []string{"", userName + ":wrong@"} {
-			if err := refused(page, proxy(login)); err != nil {
+	login := ""
+	if asksUser(kind) {
+		for _, wrong := range []string{"", userName + ":wrong@"} {
+			if err := refused(page, proxy(wrong)); err != nil {
 				return fmt.Errorf("without the password: %w", err)
 			}
 		}
-		return fetch(page, proxy(userName+":"+password+"@"))
-	case forwardList:
-		if err := refused("http://"+b.denied, proxy("")); err != nil {
+		login = userName + ":" + password + "@"
+	}
+	if hasList(kind) {
+		if err := refused("http://"+b.denied, proxy(login)); err != nil {
 			return fmt.Errorf("a name of the list: %w", err)
 		}
 	}
-	return fetch(page, proxy(""))
+	return fetch(page, proxy(login))
 }
 
 // fetch gets the small page of a site, through a proxy if one is given.

@@ -17,6 +17,7 @@ type comparison struct {
 	from    float64 // where the true middle of those ratios is, with 95 % certainty
 	to      float64
 	rate    float64 // median of the ratios of rates within each round
+	p99     float64 // and of those of p99, where there is one
 }
 
 // pairs are the names of -compare. A name beside itself means its second command.
@@ -43,10 +44,20 @@ func (o *options) checkPairs(proxies []proxy) error {
 	return nil
 }
 
+// bases are the proxies that did the workload's base too.
+func (r result) bases() (list [][2]string) {
+	for _, name := range r.order {
+		if base := baseName(name, r.w); r.samples[base] != nil {
+			list = append(list, [2]string{name, base})
+		}
+	}
+	return list
+}
+
 // comparisons is the table of what -compare and -noise ask for, or nothing.
 func (o *options) comparisons(r result, ref string) string {
 	noise := math.NaN()
-	var pairs [][2]string
+	pairs := r.bases()
 	if twin := ref + again; o.noise && r.samples[twin] != nil {
 		pairs = append(pairs, [2]string{twin, ref})
 		c := r.compare(twin, ref)
@@ -61,27 +72,30 @@ func (o *options) comparisons(r result, ref string) string {
 		return ""
 	}
 	var t strings.Builder
-	t.WriteString("\n| CPU of A / B | rounds | medians | lowest | paired | from | to | rate A / B | verdict |\n|---|---|---|---|---|---|---|---|---|\n")
+	t.WriteString("\n| CPU of A / B | rounds | medians | lowest | paired | from | to | rate A / B | p99 A / B | verdict |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, p := range pairs {
 		c := r.compare(p[0], p[1])
-		fmt.Fprintf(&t, "| %s / %s | %d | %.3f | %.3f | %.3f | %.3f | %.3f | %.3f | %s |\n",
-			p[0], p[1], c.rounds, c.medians, c.lowest, c.paired, c.from, c.to, c.rate, c.verdict(p[0], p[1], noise))
+		fmt.Fprintf(&t, "| %s / %s | %d | %.3f | %.3f | %.3f | %.3f | %.3f | %.3f | %s | %s |\n",
+			p[0], p[1], c.rounds, c.medians, c.lowest, c.paired, c.from, c.to, c.rate, number(c.p99), c.verdict(p[0], p[1], noise))
 	}
 	return t.String()
 }
 
 // compare looks at the rounds in which both a and b have figures.
 func (r result) compare(a, b string) comparison {
-	var costA, costB, ratios, rates []float64
+	var costA, costB, ratios, rates, slow []float64
 	for _, x := range r.samples[a] {
 		for _, y := range r.samples[b] {
 			if x.Round == y.Round && x.Failed == "" && y.Failed == "" && x.CPU > 0 && y.CPU > 0 {
 				costA, costB = append(costA, x.CPU), append(costB, y.CPU)
 				ratios, rates = append(ratios, x.CPU/y.CPU), append(rates, x.Rate/y.Rate)
+				if x.P99 > 0 && y.P99 > 0 {
+					slow = append(slow, x.P99/y.P99)
+				}
 			}
 		}
 	}
-	c := comparison{rounds: len(ratios), medians: median(costA) / median(costB), lowest: math.NaN(), paired: median(ratios), rate: median(rates)}
+	c := comparison{rounds: len(ratios), medians: median(costA) / median(costB), lowest: math.NaN(), paired: median(ratios), rate: median(rates), p99: median(slow)}
 	if c.rounds > 0 {
 		c.lowest = slices.Min(costA) / slices.Min(costB)
 	}

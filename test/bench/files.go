@@ -26,8 +26,8 @@ const (
 	listLength = 1_000_000
 )
 
-func proxyAuthorization(password string) string {
-	return "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(userName+":"+password)) + "\r\n"
+func proxyAuthorization(user, password string) string {
+	return "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password)) + "\r\n"
 }
 
 // writeFiles makes the files that commands are told of: the certificate, the

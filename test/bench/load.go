@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"syscall"
@@ -21,6 +20,7 @@ type job struct {
 	newConn bool     // a new connection for each unit
 	bulk    bool     // bytes are the unit of work
 	total   int      // idle workload: connections to open, conns at a time
+	flood   flood    // what comes beside
 	warm    time.Duration
 	measure time.Duration
 	begin   func() // called when measuring begins
@@ -35,6 +35,8 @@ type load struct {
 	first  string  // the first error
 	secs   float64 // measured time
 	lat    []int64 // nanoseconds per unit, sorted
+
+	refused tally // what the flood was answered
 }
 
 const (
@@ -61,6 +63,7 @@ type gen struct {
 	measuring bool
 	over      bool
 	clients   map[*client]bool
+	attack    *attack
 }
 
 // drive runs the job to its end.
@@ -105,13 +108,16 @@ func newGen(j job, file bulk) (*gen, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gen{loop: l, job: j, file: file, clients: map[*client]bool{}, load: load{lat: make([]int64, 0, 1<<20)}}, nil
+	g := &gen{loop: l, job: j, file: file, clients: map[*client]bool{}, load: load{lat: make([]int64, 0, 1<<20), refused: tally{}}}
+	g.attack = newAttack(g)
+	return g, nil
 }
 
 func (g *gen) close() {
 	for c := range g.clients {
 		g.loop.close(c.fd)
 	}
+	g.attack.close()
 	_ = syscall.Close(g.ep)
 }
 
@@ -151,6 +157,7 @@ func (g *gen) more(start int64) bool {
 		}
 		g.end()
 	}
+	g.attack.turn()
 	return !g.over && g.errors < tooMany
 }
 
@@ -163,24 +170,14 @@ func (g *gen) due(passed int64) bool {
 
 // dial opens one connection.
 func (g *gen) dial() {
-	fd, err := tcpSocket()
+	start := now()
+	g.dialed++
+	fd, err := connect(g.dialed, g.port)
 	if err != nil {
 		g.fail(err)
 		return
 	}
-	g.dialed++
-	c := &client{g: g, fd: fd, start: now(), wants: evIn, fresh: true}
-	err = bindSource(fd, g.dialed)
-	if err == nil {
-		if err = syscall.Connect(fd, loopback(g.port)); errors.Is(err, syscall.EINPROGRESS) {
-			err = nil
-		}
-	}
-	if err != nil {
-		g.fail(fmt.Errorf("connect: %w", err))
-		_ = syscall.Close(fd)
-		return
-	}
+	c := &client{g: g, fd: fd, start: start, wants: evIn, fresh: true}
 	if err := g.add(fd, evIn, c); err != nil {
 		g.fail(err)
 		_ = syscall.Close(fd)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 	"time"
 )
@@ -92,13 +93,32 @@ const (
 	msgMore             = 0x8000
 )
 
-// bindSource gives the n-th connection its source address, one of 64, so that
-// closed connections in TIME_WAIT do not use up the ports.
+// sources is how many addresses clients come from.
+const sources = 64
+
+// bindSource gives the n-th connection its source address, so that closed
+// connections in TIME_WAIT do not use up the ports.
 func bindSource(fd, n int) error {
 	if err := syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, ipBindAddressNoPort, 1); err != nil {
 		return err
 	}
-	return syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + n%64)}})
+	return syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + n%sources)}})
+}
+
+// connect begins the n-th connection to a port of the loopback.
+func connect(n, port int) (int, error) {
+	fd, err := tcpSocket()
+	if err != nil {
+		return fd, err
+	}
+	if err = bindSource(fd, n); err == nil {
+		err = syscall.Connect(fd, loopback(port))
+	}
+	if err != nil && !errors.Is(err, syscall.EINPROGRESS) {
+		_ = syscall.Close(fd)
+		return -1, fmt.Errorf("connect: %w", err)
+	}
+	return fd, nil
 }
 
 // discard drops up to most received bytes without copying them to user space.

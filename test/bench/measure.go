@@ -30,6 +30,7 @@ type sample struct {
 	Errors          int64
 	First           string `json:",omitempty"` // the first error
 	TLS             string `json:",omitempty"` // what a client and the proxy agreed on
+	Flood           tally  `json:",omitempty"` // F1f: what became of the wrong passwords
 	Strays          int    `json:",omitempty"` // threads not bound to the proxy's CPUs
 }
 
@@ -38,12 +39,14 @@ const (
 	again  = "-again" // ends the name of the reference's second entry
 )
 
-// entry is a row of a workload's table: a proxy and the command it runs. No proxy
-// is the origin alone.
+// entry is a row of a workload's table: a proxy, the command it runs and what it
+// is put to, which is another workload in a row to compare with. No proxy is the
+// origin alone.
 type entry struct {
 	name string
 	p    *proxy
 	kind string
+	w    workload
 }
 
 // field lists who can take part in w, with the reference twice where noise is to
@@ -51,14 +54,17 @@ type entry struct {
 func (o *options) field(w workload, proxies []proxy) []entry {
 	var list []entry
 	if w.direct {
-		list = append(list, entry{name: direct})
+		list = append(list, entry{name: direct, w: w})
 	}
 	for i, p := range proxies {
 		switch {
 		case p.cmds[w.kind] != "":
-			list = append(list, entry{p.name, &proxies[i], w.kind})
+			list = append(list, entry{p.name, &proxies[i], w.kind, w})
+			if w.base != "" {
+				list = append(list, basic(&proxies[i], w)...)
+			}
 		case w.relay != "" && p.cmds[w.relay] != "":
-			list = append(list, entry{p.name, &proxies[i], w.relay})
+			list = append(list, entry{p.name, &proxies[i], w.relay, w})
 		}
 	}
 	if !o.noise {
@@ -71,11 +77,22 @@ func (o *options) field(w workload, proxies []proxy) []entry {
 		if e.name == ref {
 			twin := *e.p
 			twin.name = ref + again
-			return append(list, entry{twin.name, &twin, e.kind})
+			return append(list, entry{twin.name, &twin, e.kind, e.w})
 		}
 	}
 	return list
 }
+
+// basic is the row of a proxy that w is compared with, if the proxy can do that.
+func basic(p *proxy, w workload) []entry {
+	base := workloadOf(w.base)
+	if p.cmds[base.kind] == "" {
+		return nil
+	}
+	return []entry{{baseName(p.name, w), p, base.kind, base}}
+}
+
+func baseName(name string, w workload) string { return name + "-" + w.base }
 
 // reference is the first name of -ref that takes part, or nothing.
 func (o *options) reference(takesPart func(name string) bool) string {
@@ -102,7 +119,7 @@ func (b *bench) measure(w workload, proxies []proxy) string {
 	}
 	for round := range b.rounds {
 		for _, e := range turn {
-			s := b.one(w, e)
+			s := b.one(e)
 			s.Workload, s.Proxy, s.Round = w.id, e.name, round+1
 			fmt.Fprintf(os.Stderr, "%s %s round %d: %s\n", w.id, s.Proxy, s.Round, s.brief(w))
 			b.keep(s)
@@ -127,14 +144,15 @@ func (b *bench) keep(s sample) {
 }
 
 // one starts a proxy, loads it, and stops it.
-func (b *bench) one(w workload, e entry) (s sample) {
-	if err := b.attempt(w, e, &s); err != nil {
+func (b *bench) one(e entry) (s sample) {
+	if err := b.attempt(e, &s); err != nil {
 		s.Failed = err.Error()
 	}
 	return s
 }
 
-func (b *bench) attempt(w workload, e entry, s *sample) error {
+func (b *bench) attempt(e entry, s *sample) error {
+	w := e.w
 	if e.p == nil {
 		return b.generate(w, b.target(e.kind, b.origins[0]), nil, s)
 	}
@@ -173,12 +191,13 @@ func (b *bench) target(kind string, port int) target {
 	for _, p := range b.origins {
 		t.hosts = append(t.hosts, "127.0.0.1:"+strconv.Itoa(p))
 	}
-	switch kind {
-	case forwardAuth:
-		t.field = proxyAuthorization(password)
-	case forwardList: // a list of names is not asked about addresses
+	if asksUser(kind) {
+		t.field = proxyAuthorization(userName, password)
+	}
+	switch {
+	case hasList(kind): // a list of names is not asked about addresses
 		t.hosts = []string{"localhost:" + strconv.Itoa(b.origins[0])}
-	case forwardParent: // who goes round the parent finds nobody
+	case kind == forwardParent: // who goes round the parent finds nobody
 		t.hosts = []string{"127.0.0.1:" + strconv.Itoa(b.nowhere)}
 	}
 	return t
@@ -231,6 +250,9 @@ func (b *bench) generate(w workload, t target, r *running, s *sample) error {
 	j := w.job(t)
 	j.port = t.port
 	j.warm, j.measure = span(b.warm), span(b.seconds)
+	if w.flood {
+		j.flood = flood{rate: b.flood, from: b.floodFrom, attempt: t.wrongPassword}
+	}
 	j.begin = func() {
 		if w.idle {
 			pss = memory(r.pids(), "smaps_rollup", "Pss")
@@ -253,7 +275,7 @@ func (b *bench) generate(w workload, t target, r *running, s *sample) error {
 	}
 	b.fill(s, before, after, l.units, l.secs)
 	s.P50, s.P99 = quantile(l.lat, 0.5), quantile(l.lat, 0.99)
-	s.Errors, s.First = l.errors, l.first
+	s.Errors, s.First, s.Flood = l.errors, l.first, l.refused.each(l.secs)
 	if n := len(l.lat); n > 0 && !j.bulk {
 		s.Conns = float64(l.opened) / float64(n)
 	}

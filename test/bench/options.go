@@ -23,6 +23,7 @@ type options struct {
 	seconds, warm      float64
 	idle, beside       int
 	user               string
+	flood, floodFrom   int
 	proxyCPUs, genCPUs string
 	work               string
 	out, raw, report   string
@@ -50,8 +51,9 @@ type candidate struct{ kind, name, cmd string }
 // command that it takes.
 var candidateFlags = []struct{ flag, kind, usage string }{
 	{"candidate", forward, "forward proxy to measure, 'name=command with {port} ...'; with {tlsport} in it, it serves F1s and F3s too"},
-	{"candidate-auth", forwardAuth, "the same for F1a: asks for the user in {users}"},
+	{"candidate-auth", forwardAuth, "the same for F1a and F1f: asks for the user in {users}"},
 	{"candidate-list", forwardList, "the same for F1l: denies the names in {list} or {dotlist}"},
+	{"candidate-auth-list", forwardAuthList, "the same for F1al: does both"},
 	{"candidate-tls", forwardTLS, "the same for F1s and F3s: speaks TLS at {tlsport}"},
 	{"candidate-parent", forwardParent, "the same for F1p and F3p: goes through {parent}"},
 	{"candidate-reverse", reverse, "reverse proxy to measure, 'name=command with {port} {tlsport} {origin1} ...'"},
@@ -73,6 +75,8 @@ func readOptions(args []string) (*options, error) {
 	f.IntVar(&o.idle, "idle", 5000, "tunnels of F5")
 	f.IntVar(&o.beside, "beside", 500, "idle tunnels beside the load of F4i")
 	f.StringVar(&o.user, "user", "nobody", "user whom the proxies of F4i run as, a name or a number, when started as root")
+	f.IntVar(&o.flood, "flood", 5000, "wrong passwords a second beside the load of F1f")
+	f.IntVar(&o.floodFrom, "flood-from", 1, "addresses that they come from, 1 to 64")
 	f.StringVar(&o.proxyCPUs, "proxy-cpus", "0", "CPUs of the proxy")
 	f.StringVar(&o.genCPUs, "gen-cpus", "1", "CPUs of the generator and the origin")
 	f.StringVar(&o.work, "work", filepath.Join(os.TempDir(), "viaduct-bench"), "scratch folder: binaries, rendered configs, output of the proxies")
@@ -95,8 +99,11 @@ func (o *options) check(rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("what is %q? quote commands as one argument", rest[0])
 	}
-	if o.rounds < 1 || o.seconds <= 0 || o.warm < 0 || o.idle < 1 || o.beside < 1 {
-		return errors.New("rounds, seconds, idle and beside must be above 0")
+	if o.rounds < 1 || o.seconds <= 0 || o.warm < 0 || o.idle < 1 || o.beside < 1 || o.flood < 1 {
+		return errors.New("rounds, seconds, idle, beside and flood must be above 0")
+	}
+	if o.floodFrom < 1 || o.floodFrom > sources {
+		return fmt.Errorf("-flood-from %d: want 1 to %d", o.floodFrom, sources)
 	}
 	for _, c := range o.compare {
 		if a, b, ok := strings.Cut(c, ","); !ok || a == "" || b == "" {

@@ -14,19 +14,24 @@ import (
 // The kinds of command that a proxy may have, each in a file KIND.cmd of a
 // peer's folder. Those of a forward proxy begin alike.
 const (
-	forward       = "forward"        // HTTP forward proxy with CONNECT
-	forwardAuth   = "forward-auth"   // it asks for a name and a password
-	forwardList   = "forward-list"   // it denies a million names
-	forwardTLS    = "forward-tls"    // it speaks TLS to its clients
-	forwardParent = "forward-parent" // it goes through a parent proxy
-	reverse       = "reverse"        // HTTP reverse proxy over the backends
-	relay         = "relay"          // plain TCP relay to the origin: a floor for the tunnels
-	relayTLS      = "relay-tls"      // the same with TLS to its clients
+	forward         = "forward"           // HTTP forward proxy with CONNECT
+	forwardAuth     = "forward-auth"      // it asks for a name and a password
+	forwardList     = "forward-list"      // it denies a million names
+	forwardAuthList = "forward-auth-list" // it does both
+	forwardTLS      = "forward-tls"       // it speaks TLS to its clients
+	forwardParent   = "forward-parent"    // it goes through a parent proxy
+	reverse         = "reverse"           // HTTP reverse proxy over the backends
+	relay           = "relay"             // plain TCP relay to the origin: a floor for the tunnels
+	relayTLS        = "relay-tls"         // the same with TLS to its clients
 )
 
-var kinds = []string{forward, forwardAuth, forwardList, forwardTLS, forwardParent, reverse, relay, relayTLS}
+var kinds = []string{forward, forwardAuth, forwardList, forwardAuthList, forwardTLS, forwardParent, reverse, relay, relayTLS}
 
 func isForward(kind string) bool { return strings.HasPrefix(kind, forward) }
+
+func asksUser(kind string) bool { return kind == forwardAuth || kind == forwardAuthList }
+
+func hasList(kind string) bool { return kind == forwardList || kind == forwardAuthList }
 
 // proxy is something to measure: a peer, which has a folder with KIND.cmd files,
 // perhaps a build.cmd, and templates of its configuration; or a candidate.
@@ -142,12 +147,13 @@ func runIn(dir, name string, args ...string) error {
 	return cmd.Run()
 }
 
-// ownCommands are the commands of viaduct by kind, each with the flag that a
+// ownCommands are the commands of viaduct by kind, each with the flags that a
 // build must have to take part.
-var ownCommands = []struct{ kind, flag, args string }{
+var ownCommands = []struct{ kind, flags, args string }{
 	{forward, "--connect-ports", "--listen 127.0.0.1:{port}"},
 	{forwardAuth, "--users", "--listen 127.0.0.1:{port} --users {users}"},
 	{forwardList, "--deny", "--listen 127.0.0.1:{port} --deny host=@{dotlist}"},
+	{forwardAuthList, "--users --deny", "--listen 127.0.0.1:{port} --users {users} --deny host=@{dotlist}"},
 	{forwardTLS, "--tls-cert", "--listen https://127.0.0.1:{tlsport} --tls-cert {cert} --tls-key {key}"},
 	{forwardParent, "--upstream", "--listen 127.0.0.1:{port} --upstream http://{parent}"},
 	{reverse, "--to", "--listen 127.0.0.1:{port} --listen https://127.0.0.1:{tlsport} --tls-cert {cert} --tls-key {key} --to {origins} --health-check none"},
@@ -172,11 +178,21 @@ func (o *options) viaduct() (proxy, error) {
 		}
 		help, err := exec.Command(bin, mode, "--help").Output()
 		switch {
-		case err == nil && strings.Contains(string(help), c.flag+" "):
+		case err == nil && knows(string(help), c.flags):
 			own.add(c.kind, bin+" "+mode+common+" "+c.args)
 		case more != "" || mode == reverse:
-			fmt.Fprintf(os.Stderr, "viaduct has no %s %s: it takes no part in %s\n", mode, c.flag, c.kind)
+			fmt.Fprintf(os.Stderr, "viaduct has no %s %s: it takes no part in %s\n", mode, c.flags, c.kind)
 		}
 	}
 	return own, nil
+}
+
+// knows tells whether a help text has all the flags.
+func knows(help, flags string) bool {
+	for f := range strings.FieldsSeq(flags) {
+		if !strings.Contains(help, f+" ") {
+			return false
+		}
+	}
+	return true
 }

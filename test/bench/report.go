@@ -27,7 +27,7 @@ func (s sample) brief(w workload) string {
 		number(s.Rate/w.perSecond) + " " + w.unit + "/s",
 		"CPU " + number(s.CPU*w.cpuScale) + " " + w.cpuUnit,
 		fmt.Sprintf("core %.0f%%, errors %d", s.Core*100, s.Errors),
-		s.TLS, s.First,
+		s.TLS, s.Flood.brief(), s.First,
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), ", ")
 }
@@ -75,6 +75,7 @@ func (r result) median(name string, f func(sample) float64) float64 {
 
 func cpu(s sample) float64  { return s.CPU }
 func rate(s sample) float64 { return s.Rate }
+func p99(s sample) float64  { return s.P99 }
 
 // printReport prints the tables of a file of raw measurements.
 func (o *options) printReport() error {
@@ -128,6 +129,9 @@ func (o *options) table(r result) string {
 	if r.w.idle {
 		mem += " | KiB/tunnel"
 	}
+	if r.w.flood {
+		mem = "flood/s | " + mem
+	}
 	var t strings.Builder
 	fmt.Fprintf(&t, "\n### %s %s\n\n", r.w.id, r.w.title)
 	head := fmt.Sprintf("| proxy | %s/s | p50 ms | p99 ms | CPU %s | lowest | spread | CPU vs %s | rate vs %[3]s | %s | core | other | gen | conn/%[1]s | errors |",
@@ -163,7 +167,7 @@ func (r result) row(name, ref string) []string {
 	}
 	cells := []string{name, number(mid(rate) / r.w.perSecond), "-", "-"}
 	if p50 := mid(func(s sample) float64 { return s.P50 }); p50 > 0 { // in F4 and F5 no unit ends
-		cells[2], cells[3] = number(p50), number(mid(func(s sample) float64 { return s.P99 }))
+		cells[2], cells[3] = number(p50), number(mid(p99))
 	}
 	rateVs := number(mid(rate) / r.median(ref, rate))
 	if name == direct {
@@ -172,7 +176,11 @@ func (r result) row(name, ref string) []string {
 		costs := r.values(name, cpu)
 		spread := 50 * (slices.Max(costs) - slices.Min(costs)) / mid(cpu)
 		cells = append(cells, number(mid(cpu)*r.w.cpuScale), number(slices.Min(costs)*r.w.cpuScale), fmt.Sprintf("±%s%%", number(spread)),
-			number(mid(cpu)/r.median(ref, cpu)), rateVs, number(mid(func(s sample) float64 { return s.RSS })))
+			number(mid(cpu)/r.median(ref, cpu)), rateVs)
+		if r.w.flood {
+			cells = append(cells, number(mid(func(s sample) float64 { return s.Flood.sum() })))
+		}
+		cells = append(cells, number(mid(func(s sample) float64 { return s.RSS })))
 		if r.w.idle {
 			cells = append(cells, number(mid(func(s sample) float64 { return s.PerTunnel })))
 		}

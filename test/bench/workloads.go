@@ -16,6 +16,8 @@ type workload struct {
 	direct    bool   // measured without a proxy too
 	idle      bool   // units are connections that stay: memory is a figure
 	beside    bool   // idle tunnels stand beside, and the proxy's user has no privileges
+	flood     bool   // wrong passwords come beside
+	base      string // id of a workload that each proxy does here too, in a row NAME-base, to compare with
 	tls       bool   // the client speaks TLS to the proxy
 	unit      string
 	perSecond float64 // divide the rate by this for display
@@ -129,6 +131,8 @@ func workloads() []workload {
 		per("req", workload{id: "F1", title: "GET of 1 KiB, 64 kept-alive connections", kind: forward, direct: true, job: keptAlive}),
 		per("req", workload{id: "F1a", title: "F1 with Basic authentication", kind: forwardAuth, job: keptAlive}),
 		per("req", workload{id: "F1l", title: "F1 with a list of a million denied names", kind: forwardList, job: keptAlive}),
+		per("req", workload{id: "F1al", title: "F1 with both", kind: forwardAuthList, base: "F1", job: keptAlive}),
+		per("req", workload{id: "F1f", title: "F1a beside a flood of wrong passwords", kind: forwardAuth, flood: true, base: "F1a", job: keptAlive}),
 		per("req", workload{id: "F1s", title: "F1 with TLS to the proxy", kind: forwardTLS, tls: true, job: keptAlive}),
 		per("req", workload{id: "F1p", title: "F1 through a parent proxy", kind: forwardParent, job: keptAlive}),
 		per("req", workload{id: "F2", title: "GET of 1 KiB, a connection each, 64 at a time", kind: forward, direct: true, job: newConns}),
@@ -165,6 +169,12 @@ func chooseWorkloads(ids string) (list []workload, err error) {
 		}
 	}
 	return list, nil
+}
+
+// workloadOf is the workload with an id.
+func workloadOf(id string) workload {
+	all := workloads()
+	return all[slices.IndexFunc(all, func(w workload) bool { return w.id == id })]
 }
 
 // named tells whether an id means this workload: its own, that of its pair (F4
