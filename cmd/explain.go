@@ -120,18 +120,10 @@ func askFile(c *cli.Context, v url.Values) ([]forward.Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if names := listenerNames(conf); q.Listener != "" && !slices.Contains(names, q.Listener) {
+	if names := snapshot.Names(conf); q.Listener != "" && !slices.Contains(names, q.Listener) {
 		return nil, usageError(fmt.Sprintf("--listener %s: there are %s", q.Listener, strings.Join(names, ", ")))
 	}
 	return snapshot.Explain(conf, q)
-}
-
-// listenerNames is what the entries of a file go by.
-func listenerNames(conf *config.Config) (names []string) {
-	for i := range conf.Forward {
-		names = append(append(names, fmt.Sprintf("forward[%d]", i)), conf.Forward[i].Listen...)
-	}
-	return names
 }
 
 // parseQuestion reads a question as the admin address does.

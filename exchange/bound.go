@@ -56,8 +56,7 @@ func bindingScheme(list []byte) bool {
 // keep keeps a bound connection for the client's next request, if it is at
 // rest. It ends when the client may not have a next one, or not in time.
 func (s *Session) keep(up *upstream.Conn) {
-	up.Release()
-	if s.closing || up.Aborted() || up.Buffered() > 0 || !up.BodyDone() {
+	if !up.AtRest() || s.closing {
 		_ = up.Close()
 		return
 	}
@@ -79,12 +78,7 @@ func (s *Session) takeBound(g upstream.Guard) *upstream.Conn {
 	}
 	up := s.bound
 	s.bound = nil
-	up.LimitRead(0, 0) // its idle time must not end the exchange
-	if !up.Unpark() {
-		return nil
-	}
-	if up.Aborted() {
-		_ = up.Close()
+	if !up.Wake() {
 		return nil
 	}
 	s.tied = true

@@ -67,9 +67,9 @@ type Way struct {
 
 	// Of a tunnel; all may be nil. Tag makes what is kept with one that leads to an
 	// address. Recheck is asked about it when it has been opened: policy may have
-	// changed meanwhile, and an error ends it. Look judges what the client sends first behind a CONNECT, as
-	// relay.Options has it; its error ends the tunnel, and the Record of the last
-	// look is logged if it says anything.
+	// changed meanwhile, and an error ends it. Look judges what the client sends
+	// first behind a CONNECT, as relay.Options has it; its error ends the tunnel,
+	// and the Record of the last look is logged if it says anything.
 	Tag     func(reached netip.AddrPort) any
 	Recheck func(tag any) error
 	Look    func(b []byte, last bool) (more bool, r Record, err error)
@@ -281,6 +281,12 @@ func (s *Session) end() {
 		Status: e.Status, Fault: e.Fault, Received: e.Received, Sent: e.Sent,
 		Total: e.Total, Dial: e.Dial, Reused: s.reused,
 	})
+}
+
+// giveUp ends the exchange of a client that has gone before it was answered.
+func (s *Session) giveUp() {
+	s.closing, s.left = true, true
+	s.clientLeft()
 }
 
 // clientLeft tells the log that the client's connection ended before the

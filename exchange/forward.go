@@ -284,8 +284,7 @@ func (s *Session) fail(err error) {
 	}
 	switch bad := s.uploadFault(); {
 	case errors.Is(err, errClientGone), errors.Is(bad, errClientGone):
-		s.closing, s.left = true, true
-		s.clientLeft()
+		s.giveUp()
 		return
 	case bad != nil:
 		err = bad

@@ -51,8 +51,7 @@ func (s *Session) Known(user string) { s.entry.User = user }
 // a *fault.Error, and ends the exchange.
 func (s *Session) Refuse(err error) {
 	if errors.Is(err, errClientGone) {
-		s.closing, s.left = true, true
-		s.clientLeft()
+		s.giveUp()
 	} else {
 		s.refuse(err)
 		s.leaveUnread()

@@ -4,6 +4,7 @@
 package files
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -152,21 +153,15 @@ func read(path string) ([]byte, Version, error) {
 	case info.Size() > Most:
 		return nil, versionOf(info), fmt.Errorf("%s is larger than 1 GiB", path)
 	}
-	text := make([]byte, 0, info.Size()+1)
-	for {
-		n, err := f.Read(text[len(text):cap(text)])
-		text = text[:len(text)+n]
-		switch {
-		case err == io.EOF:
-			return text, versionOf(info), nil
-		case err != nil:
-			return nil, versionOf(info), err
-		case len(text) > Most:
-			return nil, versionOf(info), fmt.Errorf("%s is larger than 1 GiB", path)
-		case len(text) == cap(text):
-			text = append(text, 0)[:len(text)]
-		}
+	text := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	n, err := text.ReadFrom(io.LimitReader(f, Most+1)) // it may grow meanwhile
+	switch {
+	case err != nil:
+		return nil, versionOf(info), err
+	case n > Most:
+		return nil, versionOf(info), fmt.Errorf("%s is larger than 1 GiB", path)
 	}
+	return text.Bytes(), versionOf(info), nil
 }
 
 // Changed lists the files that are not what they were when they were read, or not

@@ -103,13 +103,13 @@ func (c *Client) answer(r *wire.Head) {
 	}
 	v := c.proxy.Decide(&c.ask)
 	if v.Effect == acl.Deny {
-		c.count(&v)
+		c.proxy.count(&v)
 		c.Refuse(v.denied())
 		return
 	}
 	c.Decided(v.record())
 	if c.pending = v.Pending; !c.pending {
-		c.count(&v)
+		c.proxy.count(&v)
 	}
 	c.send(r, &target, path)
 }
@@ -136,18 +136,16 @@ func (c *Client) send(r *wire.Head, target *hop.Target, path []byte) {
 func (c *Client) Check(a netip.AddrPort) error {
 	v := c.proxy.DecideAddr(&c.ask, a)
 	if v.Effect == acl.Deny {
-		c.count(&v)
+		c.proxy.count(&v)
 		return v.denied()
 	}
 	if c.pending { // once a request
 		c.pending = false
-		c.count(&v)
+		c.proxy.count(&v)
 		c.Decided(v.record())
 	}
 	return nil
 }
-
-func (c *Client) count(v *Verdict) { c.proxy.count(v) }
 
 // passage is what is kept of a tunnel for Recheck.
 func (c *Client) passage(at netip.AddrPort) any {
@@ -194,7 +192,7 @@ func (c *Client) admit(r *wire.Head) error {
 	v, result := onAsker(err)
 	c.proxy.o.Metrics.Authenticated(result)
 	if v != nil {
-		c.count(v)
+		c.proxy.count(v)
 		denied := v.denied()
 		if result == metrics.AuthUnavailable { // the operator wants to know why
 			why := *denied.Fault

@@ -48,18 +48,28 @@ func planned(conf *config.Config) []netip.AddrPort {
 // Explain says what would become of a request at the entries that are meant.
 func (s *Snapshot) Explain(q *forward.Question) ([]forward.Explanation, error) {
 	var list []forward.Explanation
-	var names []string
 	for i, e := range s.Entries {
-		name := fmt.Sprintf("forward[%d]", i)
-		names = append(append(names, name), e.Conf.Listen...)
-		if q.Listener == "" || q.Listener == name || slices.Contains(e.Conf.Listen, q.Listener) {
+		if q.Listener == "" || slices.Contains(names(s.Conf, i), q.Listener) {
 			list = append(list, e.Proxy.Explain(q))
 		}
 	}
 	if list == nil {
-		return nil, fmt.Errorf("no listener %q: there are %s", q.Listener, strings.Join(names, ", "))
+		return nil, fmt.Errorf("no listener %q: there are %s", q.Listener, strings.Join(Names(s.Conf), ", "))
 	}
 	return list, nil
+}
+
+// Names are what the entries of a configuration go by: their places, and the
+// addresses that they listen on.
+func Names(conf *config.Config) (all []string) {
+	for i := range conf.Forward {
+		all = append(all, names(conf, i)...)
+	}
+	return all
+}
+
+func names(conf *config.Config, i int) []string {
+	return append([]string{fmt.Sprintf("forward[%d]", i)}, conf.Forward[i].Listen...)
 }
 
 // Verify says what is wrong with the files that a configuration names, and what

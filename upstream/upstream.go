@@ -69,14 +69,9 @@ func (o *Origin) take() *Conn {
 			return nil
 		}
 		o.forget()
-		c.LimitRead(0, 0) // its idle time must not end the exchange
-		if !c.Unpark() {
-			continue
-		}
-		if !c.Aborted() {
+		if c.Wake() {
 			return c
 		}
-		_ = c.Close()
 	}
 }
 
@@ -162,11 +157,31 @@ func remoteOf(nc *net.TCPConn) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// Put gives a connection back whose last answer was read to its end. It is
-// closed if anything is left of it to be read, or it was aborted.
-func (c *Conn) Put(now time.Duration) {
+// Wake ends the idle time of a parked connection. It is false if the connection
+// is not open any more.
+func (c *Conn) Wake() bool {
+	c.LimitRead(0, 0) // its idle time must not end the exchange
+	if !c.Unpark() {
+		return false
+	}
+	if c.Aborted() {
+		_ = c.Close()
+		return false
+	}
+	return true
+}
+
+// AtRest ends the use of a connection, and tells whether it can be used again: its
+// last answer was read to its end, nothing is left to be read, and it was not
+// aborted.
+func (c *Conn) AtRest() bool {
 	c.Release()
-	if c.Aborted() || c.Buffered() > 0 || !c.BodyDone() {
+	return !c.Aborted() && c.Buffered() == 0 && c.BodyDone()
+}
+
+// Put gives a connection back, or closes it if it is not at rest.
+func (c *Conn) Put(now time.Duration) {
+	if !c.AtRest() {
 		_ = c.Close()
 		return
 	}
