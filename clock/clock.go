@@ -138,7 +138,8 @@ func (c *Clock) Abort() {
 }
 
 // endRead ends the waits for bytes. What is on its way to the peer is not
-// touched: an answer does not suffer from a body that does not come.
+// touched: an answer does not suffer from a body that does not come. But TLS may
+// wait to write where it reads, to a peer that asks for new keys and takes none.
 func (c *Clock) endRead() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,6 +147,10 @@ func (c *Clock) endRead() {
 		return
 	}
 	c.passed.Store(true)
+	if isOver(c.nc) {
+		_ = c.nc.SetDeadline(past)
+		return
+	}
 	_ = c.nc.SetReadDeadline(past)
 }
 
@@ -215,8 +220,33 @@ func (c *Clock) Discard() bool {
 		return false
 	}
 	c.Stop()
-	_ = c.nc.Close()
+	Close(c.nc)
 	return true
+}
+
+// Close closes a connection without waiting. TLS says goodbye first, for which it
+// gives a peer that does not read five seconds.
+func Close(nc net.Conn) {
+	if isOver(nc) && unsent(nc) > 0 {
+		go closeLate(nc)
+		return
+	}
+	_ = nc.Close()
+}
+
+// goodbye bounds what TLS may still have to say.
+const goodbye = 5 * time.Second
+
+// closeLate is the goroutine of a goodbye that may take a while.
+func closeLate(nc net.Conn) {
+	_ = nc.SetDeadline(time.Now().Add(goodbye)) // also for a read that is waiting to write
+	_ = nc.Close()
+}
+
+// isOver tells whether a connection is TLS over another one.
+func isOver(nc net.Conn) bool {
+	_, ok := nc.(interface{ NetConn() net.Conn })
+	return ok
 }
 
 // arm makes the timer fire at the given time or before.

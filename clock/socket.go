@@ -52,13 +52,21 @@ func acked(nc net.Conn) (n int64) {
 	return n
 }
 
+// Socket is the connection at the bottom of one that TLS may be spoken on.
+func Socket(nc net.Conn) net.Conn {
+	for {
+		over, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nc
+		}
+		nc = over.NetConn()
+	}
+}
+
 // control calls f with the descriptor of the TCP connection under nc, if there
 // is one.
 func control(nc net.Conn, f func(fd uintptr)) {
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		nc = t.NetConn()
-	}
-	tcp, ok := nc.(*net.TCPConn)
+	tcp, ok := Socket(nc).(*net.TCPConn)
 	if !ok {
 		return
 	}

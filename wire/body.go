@@ -156,13 +156,13 @@ func nonEmpty(p []byte) []byte {
 
 // FillBody waits for more bytes of the body. A body that ends before its
 // framing says so is io.ErrUnexpectedEOF; only one that lasts until the
-// connection closes may end so.
+// connection closes may end so, and not where TLS was cut (RFC 9112 section 9.8).
 func (c *Conn) FillBody() error {
 	err := c.fill()
 	if err != io.EOF {
 		return err
 	}
-	if c.body.framing == byClose {
+	if c.body.framing == byClose && (c.tap == nil || !c.tap.Cut()) {
 		c.body.done = true
 		return nil
 	}

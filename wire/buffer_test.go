@@ -118,3 +118,19 @@ func TestHeadStaysUntilRelease(t *testing.T) {
 		b.Free()
 	}
 }
+
+// TestBuffersAreEmpty: whatever stood in a buffer, who takes it next sees it
+// empty and of one size; one that has grown does not come back.
+func TestBuffersAreEmpty(t *testing.T) {
+	for range 3 {
+		b := wire.NewBuffer()
+		if len(b.B) != 0 || cap(b.B) != wire.BufferSize {
+			t.Fatalf("%d bytes in a buffer of %d", len(b.B), cap(b.B))
+		}
+		b.B = append(b.B, make([]byte, 100)...)
+		b.Free()
+		b = wire.NewBuffer()
+		b.B = append(b.B, make([]byte, wire.BufferSize+1)...)
+		b.Free()
+	}
+}

@@ -206,7 +206,8 @@ func TestExchangeWithoutReadiness(t *testing.T) {
 				t.Error("not clean")
 			}
 			nc[1].Close()
-			if sent, err := c.Exchange([]byte(question), true, nil); !sent || err == nil {
+			sent, err := c.Exchange([]byte(question), true, nil)
+			if err == nil || sent == errors.Is(err, wire.ErrStale) {
 				t.Errorf("after the end: sent %v, %v", sent, err)
 			}
 		})

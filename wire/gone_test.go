@@ -46,20 +46,29 @@ func TestCutBetweenTwoWaits(t *testing.T) {
 // held is a connection that can be held up in what its clock asks of it.
 type held struct {
 	script
+	watched     atomic.Bool
 	asked, goOn chan struct{}
 }
 
 func newHeld() *held { return &held{asked: make(chan struct{}, 10), goOn: make(chan struct{})} }
 
 func (h *held) NetConn() net.Conn {
-	h.asked <- struct{}{}
-	<-h.goOn
-	return h
+	if h.watched.Load() { // by a clock, which looks below, as Conn has done before
+		h.asked <- struct{}{}
+		<-h.goOn
+	}
+	return &h.script
 }
 
 func (h *held) SetDeadline(time.Time) error {
 	h.NetConn()
 	return nil
+}
+
+// watch has everything held up from here on.
+func (h *held) watch(c *wire.Conn) *wire.Conn {
+	h.watched.Store(true)
+	return c
 }
 
 func (h *held) SetReadDeadline(t time.Time) error { return h.SetDeadline(t) }
@@ -69,7 +78,7 @@ func (h *held) SetReadDeadline(t time.Time) error { return h.SetDeadline(t) }
 func TestClockAtWorkIsNotReleased(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		nc := newHeld()
-		c := wire.New(nc, maxHead)
+		c := nc.watch(wire.New(nc, maxHead))
 		c.OnGone(func() {})
 		c.BeginWait(clock.Now(), time.Hour)
 		receive(t, "the clock looks after the client", nc.asked)
@@ -87,7 +96,7 @@ func TestClockAtWorkIsNotReleased(t *testing.T) {
 // TestShorterLimitIsNotLostToALonger that is set at the same time.
 func TestShorterLimitIsNotLostToALonger(t *testing.T) {
 	nc := newHeld()
-	c := wire.New(nc, maxHead)
+	c := nc.watch(wire.New(nc, maxHead))
 	go c.Abort() // holds the clock up
 	receive(t, "the deadline of Abort", nc.asked)
 	ready := make(chan struct{}, 2)

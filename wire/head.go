@@ -31,6 +31,7 @@ type Field struct {
 	Name  []byte
 	Value []byte // without the white space around it
 	ID    Name
+	Own   bool // it did not come with the message: no Connection field speaks of it
 }
 
 // maxFields bounds the lines of a section, and maxOptions those options of the
@@ -88,6 +89,9 @@ func (h *Head) Get(n Name) []byte {
 // Nominated tells whether a Connection field names this one, which then ends at
 // this hop (RFC 9110 section 7.6.1).
 func (h *Head) Nominated(f *Field) bool {
+	if f.Own {
+		return false
+	}
 	for _, o := range h.options {
 		if len(o) == len(f.Name) && bytes.EqualFold(o, f.Name) {
 			return true

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"viaduct/clock"
+	"viaduct/tap"
 )
 
 // Conn is one HTTP/1 connection, to a client or to an upstream, with its clock.
@@ -22,6 +23,9 @@ import (
 type Conn struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil where the connection has no readiness (TLS)
+	tap *tap.Conn       // below TLS; nil without
+	low syscall.RawConn // the socket at the bottom, for a look at it; may be nil
+	one [1]byte         // what a connection without readiness waits with
 
 	in    *Buffer // unread bytes are in.B[r:w]; nil when none
 	r, w  int
@@ -62,14 +66,32 @@ func New(nc net.Conn, maxHead int) *Conn {
 // Reset makes c the connection nc, if it is released from the one before: what
 // a new client costs is mostly what it makes the garbage collector do.
 func (c *Conn) Reset(nc net.Conn, maxHead int) {
-	c.nc, c.raw, c.limit = nc, nil, maxHead
+	c.nc, c.raw, c.tap, c.low, c.limit = nc, nil, nil, nil, maxHead
 	c.used, c.body = false, body{}
 	c.Start(nc)
+	c.raw = readiness(nc)
+	c.low = c.raw
+	for below := nc; c.low == nil; {
+		over, ok := below.(interface{ NetConn() net.Conn })
+		if !ok {
+			return
+		}
+		below = over.NetConn()
+		if t, ok := below.(*tap.Conn); ok && c.tap == nil {
+			c.tap = t
+		}
+		c.low = readiness(below)
+	}
+}
+
+// readiness is that of a socket, nil for anything else.
+func readiness(nc net.Conn) syscall.RawConn {
 	if s, ok := nc.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
-			c.raw = raw
+			return raw
 		}
 	}
+	return nil
 }
 
 // NetConn is the connection underneath, unwrapped, for who takes it over.
@@ -116,7 +138,8 @@ func (c *Conn) Drop() {
 // Close closes the connection and stops its clock.
 func (c *Conn) Close() error {
 	c.Stop()
-	return c.nc.Close()
+	clock.Close(c.nc)
+	return nil
 }
 
 // Detach ends the engine's part in a connection that goes on without it.
@@ -146,14 +169,7 @@ func (c *Conn) fill() error {
 func (c *Conn) Exchange(out []byte, peek bool, free *Buffer) (sent bool, err error) {
 	c.makeRoom()
 	if c.raw == nil {
-		_, err = c.nc.Write(out)
-		if free != nil {
-			free.Free()
-		}
-		if err != nil {
-			return true, err
-		}
-		return true, c.fillPlain()
+		return c.exchangePlain(out, peek, free)
 	}
 	c.op = operation{peek: peek, out: out, free: free}
 	err = c.wait()
@@ -168,11 +184,16 @@ func (c *Conn) Exchange(out []byte, peek bool, free *Buffer) (sent bool, err err
 // DiscardQuiet is Discard, but leaves a connection alone on which a request has
 // come that nobody has read yet. It is for a goroutine that does not read here.
 func (c *Conn) DiscardQuiet() bool {
+	return c.quiet() && c.Discard()
+}
+
+// quiet tells whether nothing waits in the socket, as far as that can be told.
+func (c *Conn) quiet() bool {
 	still := true
-	if c.raw != nil {
-		_ = c.raw.Control(func(fd uintptr) { still = quiet(int(fd)) })
+	if c.low != nil {
+		_ = c.low.Control(func(fd uintptr) { still = quiet(int(fd)) })
 	}
-	return still && c.Discard()
+	return still
 }
 
 // Clean tells whether an idle connection can still be used: open, with nothing
@@ -181,12 +202,35 @@ func (c *Conn) Clean() bool {
 	if c.Buffered() > 0 {
 		return false
 	}
-	if c.raw == nil {
+	if c.low == nil {
 		return true
 	}
 	clean := false
-	err := c.raw.Control(func(fd uintptr) { clean = quiet(int(fd)) })
-	return err == nil && clean
+	err := c.low.Control(func(fd uintptr) { clean = quiet(int(fd)) })
+	return err == nil && clean && !c.readAhead()
+}
+
+// readAhead tells whether TLS has something that nobody has read yet.
+func (c *Conn) readAhead() bool {
+	if c.tap == nil {
+		return false
+	}
+	n, something := c.tap.Pending(c.nc, c.one[:])
+	c.took(n)
+	return something
+}
+
+// took notes a byte that was read without a buffer.
+func (c *Conn) took(n int) {
+	if n == 0 {
+		return
+	}
+	c.makeRoom()
+	if c.in == nil {
+		c.in = NewBuffer()
+	}
+	c.in.B[:cap(c.in.B)][c.w] = c.one[0]
+	c.w++
 }
 
 func (c *Conn) wait() error {
@@ -258,17 +302,41 @@ func quiet(fd int) bool {
 	return err == syscall.EAGAIN
 }
 
+// exchangePlain is Exchange where there is no readiness.
+func (c *Conn) exchangePlain(out []byte, peek bool, free *Buffer) (sent bool, err error) {
+	if peek && !c.Clean() {
+		err = ErrStale
+	} else {
+		_, err = c.nc.Write(out)
+		sent = true
+	}
+	if free != nil {
+		free.Free()
+	}
+	if err != nil {
+		return sent, err
+	}
+	return true, c.fillPlain()
+}
+
+// fillPlain is fill where there is no readiness. It waits with room for a byte,
+// and without a buffer: what came with that byte, a record of TLS, the next read
+// finds at once.
 func (c *Conn) fillPlain() error {
+	var n int
+	var err error
 	if c.in == nil {
-		c.in = NewBuffer()
+		n, err = c.nc.Read(c.one[:])
+		c.took(n)
+	} else {
+		n, err = c.nc.Read(c.in.B[c.w:cap(c.in.B)])
+		c.w += n
 	}
-	n, err := c.nc.Read(c.in.B[c.w:cap(c.in.B)])
-	c.w += n
-	if n > 0 {
+	switch {
+	case n > 0:
 		return nil
-	}
-	if err == nil {
-		err = io.ErrNoProgress
+	case err == nil:
+		return io.ErrNoProgress
 	}
 	return err
 }

@@ -1,15 +1,15 @@
-package wire_test
+package stock_test
 
 import (
 	"sync"
 	"sync/atomic"
 	"testing"
 
-	"viaduct/wire"
+	"viaduct/stock"
 )
 
 func TestStockGivesBackWhatWasPut(t *testing.T) {
-	var s wire.Stock[int]
+	var s stock.Of[int]
 	if p := s.Take(); p != nil {
 		t.Fatalf("an empty stock gave %d", *p)
 	}
@@ -43,7 +43,7 @@ func TestStockGivesBackWhatWasPut(t *testing.T) {
 func TestStockIsSafeForManyGoroutines(t *testing.T) {
 	const things, users = 40, 8
 	type thing struct{ users atomic.Int32 }
-	var s wire.Stock[thing]
+	var s stock.Of[thing]
 	for range things {
 		s.Put(new(thing))
 	}
@@ -75,21 +75,5 @@ func TestStockIsSafeForManyGoroutines(t *testing.T) {
 	}
 	if n != things {
 		t.Errorf("%d things are left of %d", n, things)
-	}
-}
-
-// TestBuffersAreEmpty: whatever stood in a buffer, who takes it next sees it
-// empty and of one size; one that has grown does not come back.
-func TestBuffersAreEmpty(t *testing.T) {
-	for range 3 {
-		b := wire.NewBuffer()
-		if len(b.B) != 0 || cap(b.B) != wire.BufferSize {
-			t.Fatalf("%d bytes in a buffer of %d", len(b.B), cap(b.B))
-		}
-		b.B = append(b.B, make([]byte, 100)...)
-		b.Free()
-		b = wire.NewBuffer()
-		b.B = append(b.B, make([]byte, wire.BufferSize+1)...)
-		b.Free()
 	}
 }
