@@ -2,6 +2,8 @@ package fault
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -20,6 +22,9 @@ func Classify(err error) Kind {
 		return e.Kind
 	}
 	if k := classifyDNS(err); k != None {
+		return k
+	}
+	if k := classifyTLS(err); k != None {
 		return k
 	}
 	var op *net.OpError
@@ -54,6 +59,38 @@ func classifyDNS(err error) Kind {
 		return DNSTimeout
 	}
 	return DNSError
+}
+
+// classifyTLS knows an alert by the operation of its net.OpError, which is all
+// that crypto/tls tells of it: tls.AlertError is for QUIC.
+func classifyTLS(err error) Kind {
+	var (
+		op     *net.OpError
+		header tls.RecordHeaderError
+	)
+	switch {
+	case isCertificate(err):
+		return TLSCertificateError
+	case errors.As(err, &op) && op.Op == "remote error":
+		return TLSAlertReceived
+	case op != nil && op.Op == "local error", errors.As(err, &header):
+		return TLSProtocolError
+	}
+	return None
+}
+
+// isCertificate tells whether a certificate is the trouble. That the authorities
+// of the system cannot be read is trouble of our own.
+func isCertificate(err error) bool {
+	var (
+		roots   x509.SystemRootsError
+		verify  *tls.CertificateVerificationError
+		invalid x509.CertificateInvalidError
+		name    x509.HostnameError
+		unknown x509.UnknownAuthorityError
+	)
+	return !errors.As(err, &roots) &&
+		(errors.As(err, &verify) || errors.As(err, &invalid) || errors.As(err, &name) || errors.As(err, &unknown))
 }
 
 func isTimeout(err error) bool {

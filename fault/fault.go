@@ -28,6 +28,7 @@ const (
 	ConnectionLimitReached
 	TLSProtocolError
 	TLSCertificateError
+	TLSAlertReceived
 	RequestError
 	RequestDenied
 	ResponseIncomplete
@@ -67,6 +68,7 @@ var table = [kinds]kind{
 	ConnectionLimitReached:  {"connection_limit_reached", 503, "Too many connections are open."},
 	TLSProtocolError:        {"tls_protocol_error", 502, "The destination failed to set up TLS."},
 	TLSCertificateError:     {"tls_certificate_error", 502, "The certificate of the destination is not valid."},
+	TLSAlertReceived:        {"tls_alert_received", 502, "The destination refused to go on with TLS."},
 	RequestError:            {"http_request_error", 400, "The request is not valid."},
 	RequestDenied:           {"http_request_denied", 403, "This request is not allowed here."},
 	ResponseIncomplete:      {"http_response_incomplete", 502, "The answer of the destination ended early."},

@@ -17,6 +17,7 @@ type Dialer struct {
 	Guard   Guard
 	Egress  *Egress                // nil: the system chooses the address to leave from
 	NoPorts func(local netip.Addr) // told when that address, if it is valid, has no port left
+	Shaken  func(ok bool)          // told of each TLS handshake; nil: nobody asks
 }
 
 // stagger is the Connection Attempt Delay of RFC 8305 section 5: when the next

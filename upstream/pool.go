@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"sync"
@@ -13,9 +14,10 @@ import (
 
 // Options of a Pool. The zero value of a field takes the default named there.
 type Options struct {
-	IdleTimeout time.Duration // 30 s
-	MaxIdle     int32         // idle connections in all; 4096
-	MaxHeader   int           // bytes of an answer's head; 64 KiB
+	IdleTimeout time.Duration  // 30 s
+	MaxIdle     int32          // idle connections in all; 4096
+	MaxHeader   int            // bytes of an answer's head; 64 KiB
+	Roots       *x509.CertPool // authorities of origins' certificates; those of the system
 }
 
 // Pool holds the idle connections to all origins. Its methods are safe for

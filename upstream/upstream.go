@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"viaduct/clock"
+	"viaduct/stock"
 	"viaduct/wire"
 )
 
@@ -27,6 +28,7 @@ type Destination struct {
 	Host string // name, or address without brackets
 	Port uint16
 	Addr netip.Addr // valid when Host is an address
+	TLS  bool       // connections are TLS, with an origin that proves to be Host
 }
 
 // Conn is an HTTP/1 connection to an origin. One exchange uses it at a time.
@@ -58,7 +60,7 @@ type Origin struct {
 	place
 	pool *Pool
 	refs atomic.Int32 // users, and idle connections
-	idle wire.Stock[Conn]
+	idle stock.Of[Conn]
 }
 
 // take removes an idle connection that is still open, or returns nil.
@@ -132,18 +134,28 @@ func (o *Origin) Take(g Guard, most time.Duration) *Conn {
 	return c
 }
 
-// Dial opens a connection; ctx bounds that.
+// Dial opens a connection, with TLS if the destination is reached so; ctx bounds
+// both.
 func (o *Origin) Dial(ctx context.Context, d *Dialer) (*Conn, error) {
 	nc, err := o.pool.Connect(ctx, d, o.to, o.from)
 	if err != nil {
 		return nil, err
 	}
-	return o.adopt(nc), nil
+	if !o.to.TLS {
+		return o.adopt(nc, remoteOf(nc)), nil
+	}
+	secure, err := o.shake(ctx, nc)
+	if d.Shaken != nil {
+		d.Shaken(err == nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return o.adopt(secure, remoteOf(nc)), nil
 }
 
-func (o *Origin) adopt(nc *net.TCPConn) *Conn {
-	c := &Conn{Conn: wire.New(nc, o.pool.options.MaxHeader), origin: o}
-	c.remote = remoteOf(nc)
+func (o *Origin) adopt(nc net.Conn, remote netip.AddrPort) *Conn {
+	c := &Conn{Conn: wire.New(nc, o.pool.options.MaxHeader), origin: o, remote: remote}
 	c.OnIdle(c.onIdle)
 	return c
 }
