@@ -83,8 +83,12 @@ func (r report) forward(f *Forward, path string, used map[address]string) {
 	if f.ConnectPorts != nil && len(f.ConnectPorts) == 0 {
 		r.Say(path+".connect_ports", "", "no port: write numbers from 1 to 65535, or any")
 	}
+	r.tls(f, path)
 	r.clients(f, path)
-	r.rules(f, path)
+	names := map[string]string{}
+	r.rules(f, path, names)
+	r.inspect(f, path, names)
+	r.filters(f, path, names)
 	r.egress(f, path)
 }
 
@@ -97,17 +101,22 @@ func (r report) listen(f *Forward, entry string, i int, used map[address]string)
 		rest = s
 	}
 	at, fine := parseAddress(strings.TrimSuffix(rest, "/"))
-	switch {
-	case ok && scheme != "http":
-		r.Say(path, s, "only http:// and host:port are served")
+	switch small := strings.ToLower(scheme); {
+	case ok && small != scheme && (small == "http" || small == "https"):
+		r.Say(path, s, "write "+small+":// in small letters")
+	case ok && scheme != "http" && scheme != "https":
+		r.Say(path, s, "only host:port, http:// and https:// are served")
 	case !fine || !ok && strings.HasSuffix(s, "/"):
-		r.Say(path, s, "write host:port with a port up to 65535, such as 127.0.0.1:3128")
-	case !at.loopback() && !f.Open && !f.welcomes() && !r.authenticates(f, entry):
+		r.Say(path, s, "write host:port with a port up to 65535, such as "+s[:len(s)-len(rest)]+"127.0.0.1:3128")
+	case !at.loopback() && !f.Open && !f.welcomes() && !r.passwords(f, entry) && !(scheme == "https" && r.certificates(f, entry)):
+		who := r.Option("users", "users") + ", " + r.Option("auth-url", "auth_url")
+		if scheme == "https" {
+			who += ", " + r.Option("tls-client-ca", "tls.client_ca")
+		}
 		r.Say(path, s, "would let anyone who reaches this address use the proxy: listen on a loopback address, or add "+
-			r.Option("users", "users")+", "+r.Option("auth-url", "auth_url")+", "+r.Option("allow with client=", "an allow rule with client")+
-			", or "+r.Option("open", "open: true")+" if that is what you want")
+			who+", "+r.Option("allow with client=", "an allow rule with client")+", or "+r.Option("open", "open: true")+" if that is what you want")
 	}
-	if fine && at.port != 0 && (!ok || scheme == "http") {
+	if fine && at.port != 0 && (!ok || scheme == "http" || scheme == "https") {
 		r.once(used, at, path, s, entry)
 	}
 }

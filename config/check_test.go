@@ -19,7 +19,7 @@ func with(change func(c *config.Config, f *config.Forward)) *config.Config {
 }
 
 func TestListenAddresses(t *testing.T) {
-	const fine, open, form, scheme = "", "listen on a loopback address, or add users, auth_url, an allow rule with client, or open: true if that is what you want", "write host:port with a port up to 65535", "only http:// and host:port are served"
+	const fine, open, form, scheme = "", "listen on a loopback address, or add users, auth_url, an allow rule with client, or open: true if that is what you want", "write host:port with a port up to 65535", "only host:port, http:// and https:// are served"
 	for _, c := range []struct {
 		listen string
 		open   bool
@@ -48,7 +48,12 @@ func TestListenAddresses(t *testing.T) {
 		{":0", true, fine},
 		{"192.0.2.1:0", true, fine},
 		{"proxy.example.com:3128", true, fine},
-		{"https://127.0.0.1:0", false, scheme},
+		{"https://127.0.0.1:0", false, "has no certificate to show: add tls.cert with the file that it is in"},
+		{"HTTPS://127.0.0.1:0", false, "write https:// in small letters"},
+		{"https://127.0.0.1", false, form + ", such as https://127.0.0.1:3128"},
+		{"https:127.0.0.1:0", false, form},
+		{"https://127.0.0.1", false, form},
+		{"https://127.0.0.1:0/path", false, form},
 		{"socks5://127.0.0.1:0", true, scheme},
 		{"unix:///tmp/x", true, scheme},
 		{"http://127.0.0.1:0/path", true, form},

@@ -11,9 +11,14 @@ import (
 // one that could not be read.
 func (r report) given(value, path, key string) bool { return value != "" || r.Unread(path+"."+key) }
 
-// authenticates tells whether clients say who they are.
-func (r report) authenticates(f *Forward, path string) bool {
+// passwords tells whether clients may say who they are by one.
+func (r report) passwords(f *Forward, path string) bool {
 	return r.given(f.Users, path, "users") || r.given(f.AuthURL, path, "auth_url")
+}
+
+// authenticates tells whether clients say who they are, by whatever means.
+func (r report) authenticates(f *Forward, path string) bool {
+	return r.passwords(f, path) || r.certificates(f, path)
 }
 
 // welcomes tells whether a rule says which clients may come.
@@ -38,8 +43,7 @@ func (r report) clients(f *Forward, path string) {
 	if f.Users != "" && f.AuthURL != "" {
 		r.Say(path+".auth_url", "", "asks a service about the users that "+users+" has in a file: take one of them out")
 	}
-	known := r.authenticates(f, path)
-	if known && f.Open {
+	if r.authenticates(f, path) && f.Open {
 		r.Say(path+".open", "", "every client authenticates then: take "+r.Option("open", "open")+" out")
 	}
 	if f.Groups != "" && !r.given(f.Users, path, "users") {
@@ -48,10 +52,10 @@ func (r report) clients(f *Forward, path string) {
 	if f.AuthTimeout != preset.AuthTimeout && !r.given(f.AuthURL, path, "auth_url") {
 		idle("auth_timeout", "", url)
 	}
-	if f.AuthCache != preset.AuthCache && !known {
+	if f.AuthCache != preset.AuthCache && !r.passwords(f, path) {
 		idle("auth_cache", "", users+" or "+url)
 	}
-	if f.EgressBy == "user" && !known {
+	if f.EgressBy == "user" && !r.authenticates(f, path) {
 		idle("egress_by", f.EgressBy, users+" or "+url)
 	}
 	if !isLine(f.Contact, 200) {

@@ -12,6 +12,8 @@ package config
 import (
 	"io"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"viaduct/option"
@@ -46,8 +48,9 @@ type AccessLog struct {
 
 // Forward is one forward proxy.
 type Forward struct {
-	Listen []string `key:"listen" flag:"listen" word:"ADDR" default:"127.0.0.1:3128" usage:"address to listen on: host:port or http://host:port"`
+	Listen []string `key:"listen" flag:"listen" word:"ADDR" default:"127.0.0.1:3128" usage:"address to listen on: host:port, http://host:port, or https://host:port for TLS"`
 	Open   bool     `key:"open" flag:"open" usage:"let clients in from anywhere without authentication"`
+	TLS    TLS      `key:"tls" usage:"what https:// listeners show their clients, and ask of them"`
 
 	Users       string        `key:"users" flag:"users" word:"FILE" min:"1" file:"" usage:"htpasswd file: every client authenticates as one of its users; read again when it changes"`
 	Groups      string        `key:"groups" flag:"groups" word:"FILE" min:"1" file:"" usage:"their groups, a line each: group: user user; read again when it changes"`
@@ -60,6 +63,11 @@ type Forward struct {
 	SNI           string `key:"sni" flag:"sni" word:"MODE" default:"off" oneof:"off,report,enforce" usage:"what is done about a tunnel whose TLS names another host than its CONNECT: off, report or enforce"`
 	ReloadTunnels string `key:"reload_tunnels" flag:"reload-tunnels" word:"MODE" default:"keep" oneof:"keep,recheck" usage:"what a reload does to open tunnels: keep them, or recheck them by the new rules"`
 	Contact       string `key:"contact" flag:"contact" word:"TEXT" usage:"whom to ask about a denial: one line, told with it"`
+
+	Inspect  []Inspection `key:"inspect" brief:"true" usage:"which tunnels are inspected, so that rules and filters see the requests inside: the first entry whose terms all hold decides; when none does, the tunnel is passed on"`
+	CA       string       `key:"ca" flag:"ca" word:"DIR" min:"1" file:"" usage:"folder of the authority to inspect with, made by viaduct ca init DIR; clients must trust it"`
+	OriginCA string       `key:"origin_ca" flag:"origin-ca" word:"FILE" min:"1" file:"" usage:"authorities (PEM), beside those of the system, that origins in inspected tunnels may have their certificates from"`
+	Filters  []Filter     `key:"filters" brief:"true" usage:"what is refused, answered or changed in requests and answers, also in inspected tunnels: all that match apply, in order, until one ends the request"`
 
 	Egress       []netip.Addr `key:"egress" flag:"egress" word:"IP" usage:"source address of outgoing connections; several of one family are a pool"`
 	EgressBy     string       `key:"egress_by" flag:"egress-by" word:"RULE" default:"round_robin" oneof:"round_robin,user,client,host" usage:"how one of several egress addresses is chosen: round_robin, user, client or host"`
@@ -82,29 +90,6 @@ type Forward struct {
 	HalfCloseTimeout    time.Duration `key:"half_close_timeout" flag:"half-close-timeout" default:"5m" usage:"bound on silence in a tunnel that one side has ended"`
 	DrainTimeout        time.Duration `key:"drain_timeout" flag:"drain-timeout" default:"30s" usage:"how long exchanges and tunnels may take to end after SIGTERM"`
 	DrainGrace          time.Duration `key:"drain_grace" flag:"drain-grace" default:"0s" min:"0s" usage:"how long to go on accepting after SIGTERM"`
-}
-
-// Rule is one line of the policy: it allows or denies what all its terms hold for.
-// One of Allow and Deny is set.
-type Rule struct {
-	Name       string `key:"name" place:"true" usage:"what logs and clients are told; the place of the rule when it has none"`
-	Allow      *Terms `key:"allow" flag:"allow" word:"RULE" example:"host=.example.com" usage:"let pass what all these terms hold for"`
-	Deny       *Terms `key:"deny" flag:"deny" word:"RULE" example:"host=.example.com" usage:"refuse what all these terms hold for"`
-	ReportOnly bool   `key:"report_only" usage:"of a deny: log what it would refuse, and go on as if it were not there"`
-}
-
-// Terms are what a rule asks for: of each term that is there, one of its values. A
-// value @FILE stands for those in a file, one a line.
-type Terms struct {
-	User   []string `key:"user" min:"1" file:"" usage:"users, by the name that they authenticated with"`
-	Group  []string `key:"group" min:"1" file:"" usage:"groups of that user"`
-	Client []string `key:"client" min:"1" file:"" usage:"addresses of clients: 10.1.2.3 or 10.1.0.0/16"`
-	Host   []string `key:"host" min:"1" file:"" usage:"destinations by name: example.com, .example.com with all below it, *.example.com only what is below; or @FILE, a list"`
-	Addr   []string `key:"addr" min:"1" file:"" usage:"destinations by the address that is really dialled: 192.0.2.1 or 192.0.2.0/24; an allow lifts the guard for it"`
-	Port   []string `key:"port" min:"1" file:"" usage:"ports of destinations: 443 or 8000-8999"`
-	Method []string `key:"method" min:"1" file:"" usage:"methods of requests, CONNECT for tunnels"`
-	Path   []string `key:"path" min:"1" file:"" usage:"paths of requests that are no tunnels: /v1 with all below it, /v1/ only what is below"`
-	Time   []string `key:"time" min:"1" file:"" usage:"local times: mon-fri, 09:00-17:00 or mon-fri/09:00-17:00"`
 }
 
 // Ports is a set of ports, in order. Nil is any port.
@@ -136,12 +121,17 @@ func Default() *Config {
 // form is what may be written instead of what is meant.
 func (c *Config) form() option.Form {
 	return option.Form{
-		NotYet: " pools reverse registry route via upstream balance tls tls_cert tls_key tls_client_ca inspect ca pac rate_limit bandwidth ",
+		NotYet: " pools reverse registry route via upstream balance pac rate_limit bandwidth ",
 		Synonyms: " address=listen bind=listen port=listen dns=resolver token=token_file" +
 			" auth=users,auth_url htpasswd=users users_file=users groups_file=groups http_access=rules acl=rules policy=rules" +
 			" src=client source=client from=client ip=client,addr cidr=client,addr network=client,addr dst=host,addr dest=host,addr destination=host,addr" +
 			" dstdomain=host domain=host domains=host hostname=host server_name=host to=host proxy_auth=user ident=user username=user" +
-			" url=path uri=path urlpath=path url_path=path prefix=path verb=method day=time days=time hours=time ",
+			" ssl=tls https=tls certificate=cert cert_file=cert crt=cert tls_crt=cert key_file=key private_key=key client_cas=client_ca ca_file=client_ca" +
+			" open=open,decrypt allow=allow,pass ssl_bump=inspect bump=inspect mitm=inspect intercept=inspect splice=pass bypass=pass roots=origin_ca root_ca=origin_ca upstream_ca=origin_ca" +
+			" filter=filters rewrite=filters header=request,answer headers=request,answer response=answer reply=answer block=deny" +
+			" mime_type=answer_type,request_type content_type=answer_type,request_type,type max_size=answer_size,request_size" +
+			" add=set delete=remove regex=match pattern=match value=with location=to target=to code=status content=body text=body" +
+			" url=path,to uri=path urlpath=path url_path=path prefix=path verb=method day=time days=time hours=time ",
 		Check: c.check,
 	}
 }
@@ -191,7 +181,15 @@ func Flags() []Flag { return option.Flags(Config{}) }
 
 // Nearest is the word that is the fewest slips of the hand from s, if they are few
 // for its length; "" when there is none.
-func Nearest(s string, words []string) string { return option.Nearest(s, words) }
+// What other programs call a flag is near it, too.
+func Nearest(s string, words []string) string {
+	const others = " decrypt=inspect mitm=inspect bump=inspect ssl-bump=inspect intercept=inspect pass=inspect-pass splice=inspect-pass bypass=inspect-pass "
+	_, same, _ := strings.Cut(others, " "+s+"=")
+	if same, _, _ = strings.Cut(same, " "); slices.Contains(words, same) {
+		return same
+	}
+	return option.Nearest(s, words)
+}
 
 // Print writes the configuration with all its defaults, as a file that reads
 // back to the same. There is nothing to hide in it: secrets are in files of their

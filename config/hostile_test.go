@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,6 +34,10 @@ func TestBombs(t *testing.T) {
 		"many documents":   strings.Repeat("---\n", 1<<18),
 		"many rules":       "forward: [{rules: [" + strings.Repeat("{deny: {}},", 40_000) + "]}]",
 		"many same names":  "forward: [{rules: [" + strings.Repeat("{name: x, deny: {port: 1}},", 30_000) + "]}]",
+		"many filters":     "forward: [{filters: [" + strings.Repeat("{deny: {}},", 40_000) + "]}]",
+		"many fields":      "forward: [{filters: [{request: {set: [" + strings.Repeat("'A: b',", 40_000) + "]}}]}]",
+		"large expression": "forward: [{filters: [{request: {replace: [{header: a, match: '" + strings.Repeat("(x{1000}){1000}", 10_000) + "'}]}}]}]",
+		"filters of rules": "forward: [{rules: &r [{deny: {port: 1}}], filters: *r, inspect: *r}]",
 		"rules of rules":   "forward: [{rules: &r [{deny: {host: *r}}, {allow: *r}, *r]}]",
 		"many terms":       "forward: [{rules: [{deny: {" + strings.Repeat("host: a,", 40_000) + "}}]}]",
 	} {
@@ -55,9 +60,11 @@ func FuzzRead(f *testing.F) {
 	for _, m := range mistakes {
 		f.Add([]byte(m.text))
 	}
-	for _, m := range append(ruleMistakes, clientMistakes...) {
+	for _, m := range slices.Concat(ruleMistakes, clientMistakes, secureMistakes, inspectMistakes, filterMistakes) {
 		f.Add([]byte(m.text))
 	}
+	f.Add([]byte(allFilters))
+	f.Add([]byte("forward:\n- listen: ['https://127.0.0.1:1']\n  tls: {cert: [a, b], client_ca: '@c'}\n  inspect: [{pass: {host: .bank.example}}, {name: x, decrypt: {}}]\n  ca: -\n  filters: &f [{respond: {body: \"\\x85 \\n\", status: 299}}]\n- {filters: *f}\n"))
 	var full strings.Builder
 	if err := config.Default().Print(&full); err != nil {
 		f.Fatal(err)
@@ -115,6 +122,7 @@ func FuzzFlags(f *testing.F) {
 	}
 	for _, rule := range []string{"all", "host=.a.example,@ads port=443", "addr=10.0.0.0/8 time=sat/22:00-06:00 method=GET path=/a=b", "hots=a", "host=a host=b", "user=\"a b\"", "port=", "@", "=", "all all"} {
 		f.Add("allow", rule)
+		f.Add("inspect", rule)
 		f.Add("deny", rule)
 	}
 	f.Fuzz(func(t *testing.T, name, value string) {

@@ -36,6 +36,18 @@ func TestPrintReadsBack(t *testing.T) {
 			f.Listen, f.AuthURL, f.AuthTimeout, f.AuthCache, f.EgressBy = []string{":82"}, "https://auth.example/?x=%20", 1, time.Hour, "user"
 			f.Egress = []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")}
 			f.ReportOnly, f.SNI, f.ReloadTunnels, f.Contact = true, "report", "recheck", "null"
+			f.Listen = append(f.Listen, "https://:83")
+			f.TLS = config.TLS{Cert: []string{"/a, b", "/c: d"}, Key: []string{"/k", "/k"}, ClientCA: "/~"}
+			f.CA, f.OriginCA = "/ca", "/origins"
+			f.Inspect = []config.Inspection{{Name: "forward[2].inspect[0]", Pass: &config.Terms{Host: []string{"@/p"}}}, {Name: "yes", Decrypt: &config.Terms{}}}
+			f.Filters = []config.Filter{
+				{Name: "forward[2].filters[0]", Match: &config.Terms{}, Request: &config.Edit{Set: []string{"X-A: # 'b'", "X-B:"}}, Answer: &config.Edit{Replace: []config.Replace{{Header: "Location", Match: "^ *(a|b)$", With: "${1}"}, {Header: "Location", Match: "\\t", With: ""}}}},
+				{Name: "2", Match: &config.Terms{Port: []string{"1"}}, Deny: &config.Deny{}},
+				{Name: "3", Deny: &config.Deny{AnswerSize: 1, RequestSize: 1 << 40, RequestType: []string{"*/*"}}},
+				{Name: "4", Match: &config.Terms{Port: []string{"2"}}, Respond: &config.Respond{Status: 200, Type: "text/plain", Body: "\n a: b\r\n\t\u0085'\"\\ \u2028# c\n\n"}},
+				{Name: "5", Match: &config.Terms{Port: []string{"3"}}, Respond: &config.Respond{Status: 404, Type: "text/html", File: "/f"}},
+				{Name: "6", Redirect: &config.Redirect{To: "http://[::1]:8080/a?b#c", Status: 301}},
+			}
 			f.Rules = []config.Rule{{Name: "a", Deny: &config.Terms{User: []string{"1", "~", "no", " ", "o'k, \"x\""}, Group: []string{"g"}}}}
 		}),
 	} {
@@ -79,7 +91,7 @@ func TestPrintShowsEverything(t *testing.T) {
 	}
 	for _, line := range []string{
 		"admin:\n  listen: ''\n  hosts: []\n", "log:\n  level: info\n  access:\n    path: '-'\n    format: json\n", "watch: false\n",
-		"forward:\n- listen: ['127.0.0.1:3128']\n  open: false\n", "  connect_ports: [443, 8443]\n", "  max_header: 64KiB\n", "  response_timeout: 1m\n",
+		"forward:\n- listen: ['127.0.0.1:3128']\n  open: false\n  tls:\n    cert: []\n    key: []\n", "  inspect: []\n  filters: []\n", "  connect_ports: [443, 8443]\n", "  max_header: 64KiB\n", "  response_timeout: 1m\n",
 		"  idle_timeout: 5m\n", "  tunnel_idle_timeout: 1h\n", "  drain_grace: 0s\n",
 	} {
 		if !strings.Contains(b.String(), line) {

@@ -92,10 +92,10 @@ var mistakes = []struct {
 		`1:27: forward[0].connect_ports[0]: "x" is no port`,
 		`1:27: forward[0].connect_ports[0]: "0" is no port`,
 	}},
-	{"listen", "forward:\n- listen: [nonsense, 0.0.0.0:1, 'https://127.0.0.1:1', '']\n- listen: []\n", []string{
+	{"listen", "forward:\n- listen: [nonsense, 0.0.0.0:1, 'socks://127.0.0.1:1', '']\n- listen: []\n", []string{
 		`2:12: forward[0].listen[0]: "nonsense": write host:port with a port up to 65535, such as 127.0.0.1:3128`,
 		`2:22: forward[0].listen[1]: "0.0.0.0:1": would let anyone who reaches this address use the proxy: listen on a loopback address, or add users, auth_url, an allow rule with client, or open: true if that is what you want`,
-		`2:33: forward[0].listen[2]: "https://127.0.0.1:1": only http:// and host:port are served`,
+		`2:33: forward[0].listen[2]: "socks://127.0.0.1:1": only host:port, http:// and https:// are served`,
 		`2:56: forward[0].listen[3]: write host:port`,
 		`3:3: forward[1].listen: no address: write at least one, such as 127.0.0.1:3128`,
 	}},

@@ -32,7 +32,8 @@ log:
   access: {path: /var/log/viaduct/access.log, format: squid}
 watch: true
 forward:
-  - listen: ["0.0.0.0:3128", "http://[::1]:8080/"]
+  - listen: ["0.0.0.0:3128", "http://[::1]:8080/", "https://0.0.0.0:3129"]
+    tls: {cert: [a.pem, /etc/b.pem], key: [tls/a.key, "@b"], client_ca: ca.pem}
     users: users.htpasswd
     groups: /etc/groups
     auth_cache: 1m
@@ -44,6 +45,12 @@ forward:
     sni: enforce
     reload_tunnels: recheck
     contact: Ask Ünal, ☎ 12
+    inspect:
+      - {name: pinned, pass: {host: ["@pinned.txt", .bank.example]}}
+      - decrypt: {user: ann, group: [ci], client: 10.0.0.0/8, port: 443, time: mon-fri}
+    ca: authority
+    origin_ca: ../origins.pem
+    filters: [{name: cookies, match: {host: .example.com}, request: {remove: Cookie}}]
     egress: [203.0.113.7, "::ffff:203.0.113.8", 2001:db8::7]
     egress_by: client
     allow_private: true
@@ -69,7 +76,8 @@ forward:
 		Log:   config.Log{Level: "warn", Access: config.AccessLog{Path: "/var/log/viaduct/access.log", Format: "squid"}},
 		Watch: true,
 		Forward: []config.Forward{{
-			Listen: []string{"0.0.0.0:3128", "http://[::1]:8080/"},
+			Listen: []string{"0.0.0.0:3128", "http://[::1]:8080/", "https://0.0.0.0:3129"},
+			TLS:    config.TLS{Cert: []string{"/etc/viaduct/a.pem", "/etc/b.pem"}, Key: []string{"/etc/viaduct/tls/a.key", "/etc/viaduct/@b"}, ClientCA: "/etc/viaduct/ca.pem"},
 			Users:  "/etc/viaduct/users.htpasswd", Groups: "/etc/groups", AuthTimeout: 2 * time.Second, AuthCache: time.Minute,
 			Rules: []config.Rule{
 				{Name: "ads", Deny: &config.Terms{Host: []string{"@/etc/viaduct/ads.txt", ".example.com", "@/abs"}}, ReportOnly: true},
@@ -80,6 +88,12 @@ forward:
 				{Name: "forward[0].rules[2]", Deny: &config.Terms{}},
 			},
 			ReportOnly: true, SNI: "enforce", ReloadTunnels: "recheck", Contact: "Ask Ünal, ☎ 12",
+			Inspect: []config.Inspection{
+				{Name: "pinned", Pass: &config.Terms{Host: []string{"@/etc/viaduct/pinned.txt", ".bank.example"}}},
+				{Name: "forward[0].inspect[1]", Decrypt: &config.Terms{User: []string{"ann"}, Group: []string{"ci"}, Client: []string{"10.0.0.0/8"}, Port: []string{"443"}, Time: []string{"mon-fri"}}},
+			},
+			CA: "/etc/viaduct/authority", OriginCA: "/etc/origins.pem",
+			Filters:  []config.Filter{{Name: "cookies", Match: &config.Terms{Host: []string{".example.com"}}, Request: &config.Edit{Remove: []string{"Cookie"}}}},
 			Egress:   []netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("203.0.113.8"), netip.MustParseAddr("2001:db8::7")},
 			EgressBy: "client", AllowPrivate: true, ConnectPorts: nil, Anonymity: "via", Resolver: []string{"9.9.9.9", "tls://dns.quad9.net"},
 			MaxConns: 1000, MaxConnsPerClient: 10, MaxHeader: 1 << 20,

@@ -174,6 +174,9 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 		"forward: [{egress: 10.0.0.1, resolver: [9.9.9.9]}]", "forward: [{egress: [], resolver: []}]",
 		"forward: [{open: True, allow_private: FALSE}]\nwatch: TRUE", "forward: [{open: 'true', max_conns: '5', max_conns_per_client: 2147483647}]",
 		"forward: [{connect_ports: ['443,80', 8443]}]", "forward: [{connect_ports: [any]}]", "forward: [{connect_ports: ' 443 ,80 '}]", "forward: [{connect_ports: ['443']}]",
+		"forward: [{listen: 'https://127.0.0.1:1', tls: {cert: a, key: [b], client_ca: c}, ca: d, origin_ca: e, inspect: [{pass: {host: a}}, {name: x, decrypt: {}}]}]",
+		"forward: [{tls: }]", "forward: [{tls: {cert: []}, inspect: [], filters: []}]", "forward: [{filters: [{match: {}, request: {remove: A}, deny: {answer_type: a/b, answer_size: 1 GiB}}]}]",
+		"forward: [{filters: [{respond: {status: 404}, match: {port: [443]}}, {redirect: {to: 'http://a', keep_path: true, status: '301'}}]}]",
 		"forward: [{idle_timeout: +5s, drain_grace: 5μs, dial_timeout: 500µs, max_header: ' 8 KiB'}]",
 	} {
 		if _, err := config.Read("v.yaml", []byte(text)); err != nil {
@@ -192,6 +195,9 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 		"forward: [{rules: {}}]", "forward: [{rules: [{}]}]", "forward: [{rules: [~]}]", "forward: [{rules: [x]}]", "forward: [{rules: [{deny: }]}]", "forward: [{rules: [{deny: x}]}]",
 		"forward: [{rules: [{deny: {}, allow: {}}]}]", "forward: [{rules: [{deny: {hots: a}}]}]", "forward: [{rules: [{deny: {host: []}}]}]", "forward: [{rules: [{deny: {host: ~}}]}]",
 		"forward: [{rules: [{deny: {host: [[a]]}}]}]", "forward: [{rules: [{deny: {}, report_only: 1}]}]", "forward: [{sni: on}]", "forward: [{reload_tunnels: cut}]", "forward: [{auth_cache: 5}]",
+		"forward: [{tls: {certs: a}}]", "forward: [{tls: [a]}]", "forward: [{ca: ''}]", "forward: [{ca: [a]}]", "forward: [{inspect: [{}]}]", "forward: [{inspect: [{pass: {}, decrypt: {}}], ca: a}]", "forward: [{inspect: {decrypt: {}}, ca: a}]",
+		"forward: [{filters: [{deny: }]}]", "forward: [{filters: [{deny: {answer_size: 5}}]}]", "forward: [{filters: [{deny: {answer_type: []}}]}]", "forward: [{filters: [{request: {set: [{A: b}]}}]}]", "forward: [{filters: [{redirect: {to: ''}}]}]",
+		"forward: [{filters: [{request: {replace: {header: a, match: b}}}]}]", "forward: [{filters: [{request: {replace: []}}]}]", "forward: [{filters: [{respond: {status: x}}]}]", "forward: [{filters: [deny]}]",
 		"forward: [{open: yes}]", "forward: [{open: 1}]", "forward: [{anonymity: none}]", "forward: [{anonymity: [strict]}]", "forward: [{listen: [[x]]}]", "forward: [{listen: }]",
 		"forward: [{connect_ports: []}]", "forward: [{connect_ports: [0]}]", "forward: [{connect_ports: [any]}]x", "forward: [{connect_ports: http}]", "forward: [{connect_ports: [65536]}]",
 	} {
@@ -228,7 +234,9 @@ func TestSchemaTellsOfEveryKey(t *testing.T) {
 		}
 	}
 	look(s, "")
-	if want := len(config.Flags()) + 5 + 3 + 2*9; n != want { // and four sections, watch, rules and what a rule has: no flags
+	// And four sections, watch and tls; the three lists; what their entries have that is
+	// no flag; and thrice as many terms again: none of this has a flag.
+	if want := len(config.Flags()) + 6 + 3 + 2 + 1 + 7 + 5*9 + 2*(3+3) + 4 + 4 + 3; n != want {
 		t.Errorf("%d keys, want %d", n, want)
 	}
 }

@@ -38,7 +38,7 @@ func (r *Report) bounds(f field, v reflect.Value, path string) {
 	case Size:
 		least, _ := parseSize(f.least)
 		most, _ := parseSize(f.most)
-		if x < least || x > most {
+		if _, written := r.places[path]; (x < least || x > most) && (x != 0 || written || f.preset != "") {
 			said(f.sizes())
 		}
 	case int:

@@ -38,7 +38,7 @@ func (r *Report) lines(given map[string]Given, entry []field) []line {
 	var names []string
 	for _, f := range entry {
 		g := given[f.flag]
-		if !f.optional() || len(g.Values) == 0 {
+		if !f.lined() || len(g.Values) == 0 {
 			continue
 		}
 		if g.Env {
@@ -102,7 +102,7 @@ func (r *Report) line(l line, entry []field, v reflect.Value, path string) {
 		case i < 0 && slices.Contains(keys(entry), key):
 			bad(key + " is for a rule in a file (viaduct run -c FILE): take it out")
 		case i < 0:
-			bad("unknown term " + quote(key) + ": " + r.form.meant(all, strings.ToLower(key)))
+			bad("unknown term " + quote(key) + ": " + r.form.meant(l.offered(all), strings.ToLower(key)))
 		case !v.Field(i).IsNil():
 			bad(key + " stands twice: write it once, with commas between the values")
 		case strings.Trim(value, `"'`) != value:

@@ -5,12 +5,12 @@
 //
 // The tags: key (in the file), flag, word (for its value, in the help), usage,
 // default, min and max (of a list min is its least length; a text with min 1 cannot be
-// written empty), oneof (words with commas),
-// file (the path of one, but for these words; of a list, values that begin with @),
+// written empty), oneof (words with commas; of a section in a line, its keys to offer),
+// file (the path of one, but for these words; "@": values that begin with it),
 // place (of a name: where there is none it is that of the place), example (of what
-// one flag says in a line), brief (printed without what says nothing). An option is a
-// section (a struct), one that may be missing (a pointer), a list of sections, a list
-// of values, or a value.
+// one flag says in a line, or of a value without default), brief (printed without what
+// says nothing). An option is a section (a struct), one that may be missing (a pointer;
+// of those with a flag there is one), a list of sections, a list of values, or a value.
 package option
 
 import (
@@ -29,8 +29,8 @@ type field struct {
 	usage, preset   string
 	oneof           []string
 	least, most     string
-	file            bool     // the path of a file; in a list those that stand behind an @
-	noFile          []string // words that are no path
+	file            bool     // the path of a file
+	noFile          []string // words that are no path; "@": paths stand behind one
 	example         string
 	placed          bool // a name that comes from the place, if there is none
 	brief           bool // printed without what says nothing
@@ -53,12 +53,10 @@ func fields(t reflect.Type) []field {
 			index: i, typ: t.Field(i).Type, key: tag.Get("key"), flag: tag.Get("flag"), word: tag.Get("word"), usage: tag.Get("usage"),
 			preset: tag.Get("default"), least: tag.Get("min"), most: tag.Get("max"),
 			example: tag.Get("example"), placed: tag.Get("place") != "", brief: tag.Get("brief") != "",
+			oneof: strings.FieldsFunc(tag.Get("oneof"), func(c rune) bool { return c == ',' }),
 		}
 		if words, ok := tag.Lookup("file"); ok {
 			f.file, f.noFile = true, strings.Split(words, ",")
-		}
-		if words := tag.Get("oneof"); words != "" {
-			f.oneof = strings.Split(words, ",")
 		}
 		if f.typ == durationType {
 			f.word = "TIME"
@@ -69,9 +67,11 @@ func fields(t reflect.Type) []field {
 }
 
 // section tells whether f holds options of its own, optional whether it does when
-// it is there at all, and sections whether it is a list of such.
+// it is there at all, lined whether a flag says such a one in a line, and sections
+// whether it is a list of sections.
 func (f field) section() bool  { return isSection(f.typ) }
 func (f field) optional() bool { return f.typ.Kind() == reflect.Pointer }
+func (f field) lined() bool    { return f.optional() && f.flag != "" }
 func (f field) sections() bool { return f.typ.Kind() == reflect.Slice && isSection(f.typ.Elem()) }
 
 func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct && t != addrType }

@@ -35,6 +35,33 @@ type room struct {
 	Doors   option.Ports  `key:"doors" flag:"doors" word:"LIST" default:"1,2" usage:"their numbers"`
 	Plants  []string      `key:"plants" flag:"plants" word:"NAME" usage:"which"`
 	Guests  []guest       `key:"guests" brief:"true" usage:"who comes in"`
+	Works   []work        `key:"works" brief:"true" usage:"what is done to it"`
+	Photos  []string      `key:"photos" flag:"photos" word:"FILE" file:"none" usage:"pictures of it, or none"`
+}
+
+// work has sections that may be missing, alone or beside each other, down to lists in
+// lists.
+type work struct {
+	Name  string `key:"name" place:"true" usage:"what it is called"`
+	Walls *walls `key:"walls" usage:"of the walls"`
+	Floor *floor `key:"floor" usage:"of the floor"`
+}
+
+type walls struct {
+	Coats []coat      `key:"coats" min:"1" usage:"of paint"`
+	Tiles []string    `key:"tiles" min:"1" usage:"which"`
+	Thick option.Size `key:"thick" min:"1B" max:"1KiB" example:"2B" usage:"if it matters"`
+}
+
+type coat struct {
+	Color string `key:"color" min:"1" usage:"of it"`
+	Gloss bool   `key:"gloss" usage:"shining"`
+	Plan  string `key:"plan" file:"" min:"1" usage:"of a picture"`
+}
+
+type floor struct {
+	Wood  string `key:"wood" default:"oak" min:"1" usage:"which"`
+	Layer int    `key:"layer" default:"3" usage:"how many"`
 }
 
 type guest struct {
@@ -45,8 +72,8 @@ type guest struct {
 }
 
 type traits struct {
-	Hat   []string `key:"hat" min:"1" file:"" usage:"color of a hat"`
-	Shoes []string `key:"shoes" min:"1" file:"" usage:"color of shoes"`
+	Hat   []string `key:"hat" min:"1" file:"@" usage:"color of a hat"`
+	Shoes []string `key:"shoes" min:"1" file:"@" usage:"color of shoes"`
 }
 
 var form = option.Form{NotYet: " garden ", Synonyms: " colour=color cap=hat dress=hat,shoes "}
@@ -126,6 +153,65 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// Sections in lists in sections in lists are read, printed and described, and what is
+// wrong with one is told where it stands.
+func TestNesting(t *testing.T) {
+	const text = `
+rooms:
+- photos: [a.jpg, none, "@b", /c]
+  works:
+  - walls: {coats: [{color: red, plan: p}, {color: blue, gloss: true}], tiles: old, thick: 5B}
+    floor: {}
+  - {name: second, floor: {wood: pine, layer: 1}}
+  - walls: {}
+`
+	got, want := built(), built()
+	want.Rooms[0].Photos = []string{"/etc/a.jpg", "none", "/etc/@b", "/c"}
+	want.Rooms[0].Works = []work{
+		{Name: "rooms[0].works[0]", Walls: &walls{Coats: []coat{{Color: "red", Plan: "/etc/p"}, {Color: "blue", Gloss: true}}, Tiles: []string{"old"}, Thick: 5}, Floor: &floor{"oak", 3}},
+		{Name: "second", Floor: &floor{"pine", 1}},
+		{Name: "rooms[0].works[2]", Walls: &walls{}},
+	}
+	if err := option.Read("/etc/v.yaml", []byte(text), got, form); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\ngot  %+v\nwant %+v", err, got.Rooms[0], want.Rooms[0])
+	}
+	var printed strings.Builder
+	if err := option.Print(&printed, got); err != nil {
+		t.Fatal(err)
+	}
+	again := built()
+	if err := option.Read("elsewhere.yaml", []byte(printed.String()), again, form); err != nil || !reflect.DeepEqual(again, got) {
+		t.Errorf("%v: it does not read back:\n%s", err, printed.String())
+	}
+	for text, want := range map[string]string{
+		"walls:":                          "v.yaml:1:19: rooms[0].works[0].walls: nothing stands here: write keys and their values, such as coats: …",
+		"walls: {coats: [{colour: red}]}": `v.yaml:1:36: unknown key "colour" in rooms[0].works[0].walls.coats[0]: did you mean "color"?`,
+		"walls: {coats: [{color: ''}]}":   "v.yaml:1:43: rooms[0].works[0].walls.coats[0].color: is empty: write something, or leave it out",
+		"walls: {coats: {color: a}}":      `v.yaml:1:27: rooms[0].works[0].walls.coats: a section stands here: write a list, with "- " before the first key of each entry`,
+		"walls: {tiles: [{a: b}, c: d]}":  "v.yaml:1:35: rooms[0].works[0].walls.tiles[0]: a section stands here: write one value, in quotes where \": \" is in it\nv.yaml:1:43: rooms[0].works[0].walls.tiles[1]: a section stands here: write one value, in quotes where \": \" is in it",
+		"walls: {tiles: []}":              "v.yaml:1:27: rooms[0].works[0].walls.tiles: no value: write at least one, or take tiles out",
+		"walls: {thick: 0B}":              `v.yaml:1:34: rooms[0].works[0].walls.thick: "0B": write a size from 1B to 1KiB with its unit, such as 2B`,
+		"floor: {wood: [], layer: -1}":    "v.yaml:1:33: rooms[0].works[0].floor.wood: a list stands here: write one value, such as oak\nv.yaml:1:44: rooms[0].works[0].floor.layer: \"-1\": write a number from 0 to 2147483647",
+		"gloss: true":                     `v.yaml:1:19: unknown key "gloss" in rooms[0].works[0]: it belongs under rooms[].works[].walls.coats[]`,
+	} {
+		if got := told(t, option.Read("v.yaml", []byte("rooms: [{works: [{"+text+"}]}]"), built(), form)); got != want {
+			t.Errorf("%s\nsays %s\nwant %s", text, got, want)
+		}
+	}
+	schema := string(option.Schema(house{}, "a house"))
+	if strings.Count(schema, `"oneOf"`) != 1 || !strings.Contains(schema, `"default": "oak"`) {
+		t.Errorf("%s", schema)
+	}
+}
+
+// Sections without a flag are for a file, also when something is given without a name.
+func TestNestingHasNoFlags(t *testing.T) {
+	got := built()
+	if err := option.FromFlags(map[string]option.Given{"": {Values: []string{"all"}}, "photos": {Values: []string{"@a, b"}}}, got, form); err != nil || got.Rooms[0].Works != nil || !slices.Equal(got.Rooms[0].Photos, []string{"@a", "b"}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestLoad(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "v.yaml")
 	if err := option.Load(file, built(), form); !errors.Is(err, os.ErrNotExist) {
@@ -188,11 +274,11 @@ func TestFlags(t *testing.T) {
 	var names []string
 	for _, f := range option.Flags(house{}) {
 		names = append(names, f.Name)
-		if repeat := f.Name == "doors" || f.Name == "plants" || f.Name == "let" || f.Name == "send"; f.Repeat != repeat || f.Env() != "VIADUCT_"+strings.ToUpper(f.Name) {
+		if repeat := f.Name == "doors" || f.Name == "plants" || f.Name == "let" || f.Name == "send" || f.Name == "photos"; f.Repeat != repeat || f.Env() != "VIADUCT_"+strings.ToUpper(f.Name) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if got := strings.Join(names, " "); got != "open beds heating airing shelf doors plants let send name paint plan" {
+	if got := strings.Join(names, " "); got != "open beds heating airing shelf doors plants let send photos name paint plan" {
 		t.Error(got)
 	}
 	got, want := built(), built()

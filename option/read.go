@@ -41,7 +41,7 @@ func Load(path string, into any, form Form) error {
 // its line and column.
 func Read(name string, text []byte, into any, form Form) error {
 	v := reflect.ValueOf(into).Elem()
-	r := &reader{Report: newReport(name, form), root: v.Type()}
+	r := &reader{newReport(name, form), homes(v.Type())}
 	r.places[""] = place{line: 1, col: 1}
 	root, ok := r.parse(text)
 	if !ok {
@@ -54,8 +54,7 @@ func Read(name string, text []byte, into any, form Form) error {
 // reader turns nodes of YAML into a section.
 type reader struct {
 	*Report
-	root  reflect.Type
-	homes map[string][]string // see homes; made when it is needed
+	homes map[string][]string // see homes
 }
 
 // section reads keys and their values.
@@ -91,16 +90,26 @@ func (r *reader) section(n *yaml.Node, v reflect.Value, path string) {
 		case f.section():
 			r.section(value, v.Field(f.index), at)
 		case f.optional():
-			v.Field(f.index).Set(reflect.New(f.typ.Elem()))
-			if isNull(value) {
-				r.Say(at, "", "nothing stands here: write {} for everything")
-			}
-			r.section(value, v.Field(f.index).Elem(), at)
+			r.optional(f, value, v.Field(f.index), at)
 		case f.sections():
 			r.sections(f, value, v.Field(f.index), at)
 		default:
 			r.value(f, value, v.Field(f.index), at)
 		}
+	}
+}
+
+// optional reads a section that may be missing. A key alone is half a sentence.
+func (r *reader) optional(f field, n *yaml.Node, v reflect.Value, path string) {
+	v.Set(reflect.New(f.typ.Elem()))
+	preset(v.Elem())
+	switch {
+	case !isNull(n):
+		r.section(n, v.Elem(), path)
+	case f.lined():
+		r.Say(path, "", "nothing stands here: write {} for everything")
+	default:
+		r.Say(path, "", "nothing stands here: write keys and their values, such as "+fields(f.typ.Elem())[0].key+": …")
 	}
 }
 
@@ -146,14 +155,13 @@ func (r *reader) value(f field, n *yaml.Node, v reflect.Value, path string) {
 		}
 	})
 	switch {
-	case f.file && f.list():
-		for i, word := range words {
-			if path, ok := strings.CutPrefix(word, "@"); ok {
-				v.Index(i).SetString("@" + beside(r.file, path))
-			}
+	case !f.file:
+	case f.list():
+		for i := range v.Len() {
+			v.Index(i).SetString(f.path(r.file, v.Index(i).String()))
 		}
-	case f.file && !slices.Contains(f.noFile, v.String()):
-		v.SetString(beside(r.file, v.String()))
+	default:
+		v.SetString(f.path(r.file, v.String()))
 	}
 }
 
@@ -166,21 +174,34 @@ func (r *reader) word(f field, n *yaml.Node, path string) (word string, ok bool)
 		}
 	}
 	text := " stands here: write one value"
-	if f.preset != "" {
-		text += ", such as " + f.instance()
+	switch such := f.instance(); {
+	case such != "":
+		text += ", such as " + such
+	case n.Kind == yaml.MappingNode:
+		text += `, in quotes where ": " is in it`
 	}
 	r.Say(path, "", kindOf(n)+text)
 	return "", false
 }
 
-// beside is the path of a file that the one at from names.
-func beside(from, path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
+// path is a value with the path that is in it, if there is one, taken from the
+// folder of the file at from.
+func (f field) path(from, value string) string {
+	path, marked := strings.CutPrefix(value, "@")
+	if !slices.Contains(f.noFile, "@") {
+		path, marked = value, false
+	} else if !marked {
+		return value
+	}
+	if path == "" || filepath.IsAbs(path) || slices.Contains(f.noFile, value) {
+		return value
 	}
 	path = filepath.Join(filepath.Dir(from), path)
 	if abs, err := filepath.Abs(path); err == nil {
-		return abs
+		path = abs
+	}
+	if marked {
+		return "@" + path
 	}
 	return path
 }

@@ -31,7 +31,7 @@ func Schema(section any, title string, required ...string) []byte {
 func sectionSchema(section reflect.Type) object {
 	properties, oneOf := object{}, []object{}
 	for _, f := range fields(section) {
-		if f.optional() {
+		if f.lined() {
 			oneOf = append(oneOf, object{"required": []string{f.key}})
 		}
 		s := f.schema()
@@ -98,7 +98,7 @@ func (f field) schema() object {
 		return object{"type": []string{"boolean", "string"}, "pattern": booleanPattern, "default": false}
 	case f.typ.Kind() == reflect.Int:
 		return object{"type": []string{"integer", "string"}, "minimum": 0, "maximum": math.MaxInt32, "pattern": numberPattern}
-	case f.oneof != nil:
+	case len(f.oneof) > 0:
 		return object{"enum": f.oneof}
 	}
 	if f.needed() {

@@ -22,9 +22,6 @@ func (r *reader) find(section []field, key *yaml.Node, path string) (f field, te
 	if i := slices.IndexFunc(section, func(f field) bool { return f.key == key.Value }); i >= 0 {
 		return section[i], ""
 	}
-	if r.homes == nil {
-		r.homes = homes(r.root)
-	}
 	return f, fmt.Sprintf("unknown key %s%s: %s", quote(key.Value), in(path), r.meant(section, key.Value))
 }
 
@@ -48,7 +45,7 @@ func (r *reader) meant(section []field, key string) string {
 	case strings.Contains(r.form.NotYet, " "+key+" "):
 		return "it is not served by this version, take it out"
 	case r.homes[same] != nil:
-		return strings.TrimSuffix("it belongs "+strings.Join(r.homes[same], ", or ")+" as "+same, " as "+key)
+		return strings.TrimSuffix("it belongs "+strings.Join(r.homes[same][:min(2, len(r.homes[same]))], ", or ")+" as "+same, " as "+key)
 	}
 	return r.form.meant(section, key)
 }
@@ -82,10 +79,14 @@ func (f Form) synonym(key string) string {
 	return same
 }
 
-func keys(section []field) []string {
-	all := make([]string, len(section))
+// offered are the options of a section that the tag oneof of f names, or all.
+func (f field) offered(section []field) []field {
+	return slices.DeleteFunc(slices.Clone(section), func(o field) bool { return len(f.oneof) > 0 && !slices.Contains(f.oneof, o.key) })
+}
+
+func keys(section []field) (all []string) {
 	for i := range section {
-		all[i] = section[i].key
+		all = append(all, section[i].key)
 	}
 	return all
 }

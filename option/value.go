@@ -1,6 +1,7 @@
 package option
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -76,7 +77,12 @@ func (f field) parse(v reflect.Value, word string) (text string) {
 		}
 	case reflect.Int:
 		n, err := strconv.Atoi(word)
-		if err != nil {
+		least, _ := strconv.Atoi(f.least)
+		most, unbounded := strconv.Atoi(f.most)
+		switch {
+		case unbounded == nil && (err != nil || n < least || n > most):
+			return fmt.Sprintf("write a whole number from %s to %s, such as %s", f.least, f.most, f.preset)
+		case err != nil:
 			return "write a whole number"
 		}
 		v.SetInt(int64(n))
@@ -125,7 +131,7 @@ func (f field) instance() string {
 	if f.preset == "0s" {
 		return "5s"
 	}
-	return f.preset
+	return cmp.Or(f.preset, f.example)
 }
 
 // setPorts reads ports: a list, a word with commas, or any.
@@ -177,7 +183,7 @@ func parseSize(word string) (Size, bool) {
 }
 
 func (f field) sizes() string {
-	return fmt.Sprintf("write a size from %s to %s with its unit, such as %s", f.least, f.most, f.preset)
+	return fmt.Sprintf("write a size from %s to %s with its unit, such as %s", f.least, f.most, f.instance())
 }
 
 // word writes a value as it is read.
@@ -211,8 +217,7 @@ func sizeWord(n Size) string {
 
 // quote shows what was written, in one line and not at length.
 func quote(word string) string {
-	const most = 60
-	if len(word) > most {
+	if most := 60; len(word) > most {
 		word = strings.ToValidUTF8(word[:most], "") + "…"
 	}
 	return strconv.Quote(word)

@@ -1,5 +1,6 @@
 // Package policy makes what the operator wrote about who may go where ready for
-// use: rules with their lists, and the users with their groups.
+// use: rules with their lists, the users with their groups, which tunnels are inspected,
+// and what is done to the messages in them.
 package policy
 
 import (
@@ -11,6 +12,7 @@ import (
 	"viaduct/auth"
 	"viaduct/config"
 	"viaduct/files"
+	"viaduct/filter"
 	"viaduct/guard"
 )
 
@@ -25,11 +27,13 @@ type Options struct {
 
 // Policy is who may go where through one entry of the configuration.
 type Policy struct {
-	conf  *config.Forward
-	Rules *acl.Policy
-	Gate  *auth.Gate  // nil: nobody authenticates
-	Users *auth.Users // nil: somebody else knows them
-	Lists map[string]List
+	conf    *config.Forward
+	Rules   *acl.Policy
+	Inspect *Inspection   // nil: no tunnel is inspected
+	Filters *filter.Chain // nil: there are none
+	Gate    *auth.Gate    // nil: nobody is asked for a password
+	Users   *auth.Users   // nil: somebody else knows them
+	Lists   map[string]List
 }
 
 // List is how much of a file is understood.
@@ -45,7 +49,13 @@ func New(o Options) (*Policy, error) {
 	p := &Policy{conf: o.Conf, Lists: map[string]List{}}
 	rules, err := p.rules(&o)
 	if err == nil {
-		p.Rules, err = compile(rules, acl.Options{ReportOnly: o.Conf.ReportOnly, Guard: o.Guard})
+		p.Rules, err = compile("rule", rules, acl.Options{ReportOnly: o.Conf.ReportOnly, Guard: o.Guard})
+	}
+	if err == nil {
+		p.Inspect, err = p.inspection(&o)
+	}
+	if err == nil {
+		p.Filters, err = p.filters(&o)
 	}
 	if err != nil {
 		return nil, err
@@ -58,8 +68,8 @@ func New(o Options) (*Policy, error) {
 	return p, nil
 }
 
-// compile names the rule that something is wrong with.
-func compile(rules []acl.Rule, o acl.Options) (*acl.Policy, error) {
+// compile names the rule, which is one of that kind, that something is wrong with.
+func compile(kind string, rules []acl.Rule, o acl.Options) (*acl.Policy, error) {
 	p, err := acl.Compile(rules, o)
 	wrong, ok := errors.AsType[*acl.RuleError](err)
 	if !ok {
@@ -68,10 +78,10 @@ func compile(rules []acl.Rule, o acl.Options) (*acl.Policy, error) {
 	r := &rules[wrong.Rule]
 	for _, t := range termsOf(new(config.Terms), r) {
 		if t.field == wrong.Field && wrong.Value >= 0 {
-			return nil, fmt.Errorf("rule %s: %s %.60q: %s", r.Name, t.field, (*t.to)[wrong.Value], wrong.Text)
+			return nil, fmt.Errorf("%s %s: %s %.60q: %s", kind, r.Name, t.field, (*t.to)[wrong.Value], wrong.Text)
 		}
 	}
-	return nil, fmt.Errorf("rule %s: %s %s", r.Name, wrong.Field, wrong.Text)
+	return nil, fmt.Errorf("%s %s: %s %s", kind, r.Name, wrong.Field, wrong.Text)
 }
 
 // term is the way of a term from the configuration to a rule.
@@ -135,13 +145,21 @@ func (p *Policy) rules(o *Options) ([]acl.Rule, error) {
 		if c.Allow != nil {
 			r.Effect, terms = acl.Allow, c.Allow
 		}
-		for _, t := range termsOf(terms, r) {
-			if err := p.fill(o.Files, r, t); err != nil {
-				return nil, fmt.Errorf("rule %s: %s: %w", r.Name, t.field, err)
-			}
+		if err := p.terms(o.Files, r, terms); err != nil {
+			return nil, fmt.Errorf("rule %s: %w", r.Name, err)
 		}
 	}
 	return rules, nil
+}
+
+// terms gives a rule its terms, with what their files say.
+func (p *Policy) terms(f *files.Set, r *acl.Rule, terms *config.Terms) error {
+	for _, t := range termsOf(terms, r) {
+		if err := p.fill(f, r, t); err != nil {
+			return fmt.Errorf("%s: %w", t.field, err)
+		}
+	}
+	return nil
 }
 
 // fill gives a rule the values of a term. A list without a single one would
