@@ -33,6 +33,7 @@ type Entry struct {
 	Rule     string         // that decided, or ""
 	Phase    string         // in which it was decided: client, auth, name, port, address or sni; or ""
 	SNI      string         // the server that a ClientHello names, if that is not the target's host
+	Inspect  string         // the rule by which the request's TLS was opened, or ""
 	Received int64          // body or tunnel bytes from the client
 	Sent     int64          // body or tunnel bytes to the client, heads not among them
 	Dial     time.Duration  // name lookup and connecting; 0 when an idle connection was used

@@ -69,6 +69,7 @@ func (e *Entry) appendOutcome(b []byte) []byte {
 	b = appendText(b, `,"rule":"`, e.Rule[:min(len(e.Rule), mostName)])
 	b = appendText(b, `,"phase":"`, e.Phase)
 	b = appendText(b, `,"sni":"`, e.SNI[:min(len(e.SNI), mostSNI)])
+	b = appendText(b, `,"inspect":"`, e.Inspect[:min(len(e.Inspect), mostName)])
 	b = append(b, `,"bytes_received":`...)
 	b = strconv.AppendInt(b, e.Received, 10)
 	b = append(b, `,"bytes_sent":`...)

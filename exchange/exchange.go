@@ -58,6 +58,12 @@ type Home struct {
 	Ended    func(client netip.AddrPort) // told when the connection, or its tunnel, is over; may be nil
 }
 
+func (h *Home) end(client netip.AddrPort) {
+	if h.Ended != nil {
+		h.Ended(client)
+	}
+}
+
 // Way is where a request goes, and from where.
 type Way struct {
 	Dialer *upstream.Dialer
@@ -82,6 +88,8 @@ type Session struct {
 	home   Home
 	client *wire.Conn
 	remote netip.AddrPort
+
+	accepted time.Duration // when the connection came
 
 	origin *upstream.Origin // of the last request; most clients stay with one
 	dest   upstream.Destination
@@ -119,6 +127,8 @@ type work struct {
 	heard      bool        // the origin has said something
 	reused     bool        // the request was last sent on an idle connection
 	tied       bool        // which was bound to the client
+	bounds     struct{ request, answer bound }
+	shown      []byte // the target, as people are told of it
 
 	way *Way // of what may become a tunnel
 }
@@ -128,7 +138,7 @@ var works = sync.Pool{New: func() any { return new(work) }}
 // Open begins to serve a client. Close must follow.
 func Open(nc net.Conn, h Home) *Session {
 	o := h.Current()
-	s := &Session{o: o, home: h, client: wire.New(nc, o.MaxHeader), remote: addrPort(nc.RemoteAddr())}
+	s := &Session{o: o, home: h, client: wire.New(nc, o.MaxHeader), remote: addrPort(nc.RemoteAddr()), accepted: clock.Now()}
 	s.client.OnGone(s.clientGone)
 	return s
 }
@@ -137,7 +147,7 @@ func Open(nc net.Conn, h Home) *Session {
 func (s *Session) Reopen(nc net.Conn, h Home) {
 	s.o, s.home = h.Current(), h
 	s.client.Reset(nc, s.o.MaxHeader)
-	s.remote = addrPort(nc.RemoteAddr())
+	s.remote, s.accepted = addrPort(nc.RemoteAddr()), clock.Now()
 	s.closing, s.unread, s.left, s.taken = false, false, false, false
 	s.cut.Store(false)
 }
@@ -188,9 +198,7 @@ func (s *Session) Close() {
 	}
 	s.client.Drop()
 	_ = s.client.Close()
-	if s.home.Ended != nil {
-		s.home.Ended(s.remote)
-	}
+	s.home.end(s.remote)
 }
 
 // Released tells whether Reopen may follow Close.
@@ -214,7 +222,7 @@ func (s *Session) Next() bool {
 	case draining: // its request is on the way
 		first = DrainFirst
 	case !s.client.Used():
-		first = s.o.HeaderTimeout
+		first = s.firstLimit()
 	}
 	if s.client.Await(first) != nil {
 		return false
@@ -239,7 +247,8 @@ func (s *Session) Next() bool {
 func (w *work) release() {
 	w.entry = accesslog.Entry{}
 	w.sending, w.answering = stream{}, stream{}
-	w.uploading, w.uploadErr, w.continued, w.heard, w.reused, w.tied, w.way = false, nil, false, false, false, false, nil
+	w.uploading, w.uploadErr, w.continued, w.heard, w.reused, w.tied, w.way, w.shown = false, nil, false, false, false, false, nil, nil
+	w.bounds.request, w.bounds.answer = bound{}, bound{}
 	w.responding.Store(false)
 	works.Put(w)
 }
@@ -247,6 +256,7 @@ func (w *work) release() {
 // begin starts the clock and the log entry of an exchange.
 func (s *Session) begin() {
 	s.began = clock.Now()
+	s.shown = s.req.Target
 	if s.o.Log == nil {
 		return
 	}
@@ -328,14 +338,6 @@ func (s *Session) clientGone() {
 	}
 	if up := s.up.Load(); up != nil {
 		up.Abort()
-	}
-}
-
-// breakOff makes the end of the client's connection a reset, which nobody takes
-// for the end of an answer.
-func (s *Session) breakOff() {
-	if c, ok := s.client.NetConn().(interface{ SetLinger(int) error }); ok {
-		_ = c.SetLinger(0)
 	}
 }
 

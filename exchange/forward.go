@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"os"
@@ -18,28 +19,69 @@ var errClientGone = errors.New("client left before it was answered")
 // Forward sends the request on and the answer back, or answers for the
 // destination if that fails. path is the origin-form of the target.
 func (s *Session) Forward(w *Way, path []byte) {
-	defer s.end()
+	if err := s.Ask(w, path); err != nil {
+		s.Fail(err)
+		return
+	}
+	s.Pass()
+}
+
+// Ask sends the request on and reads the head of the final answer, which Answer
+// then is. Pass or Drop must follow. An error is for Fail.
+func (s *Session) Ask(w *Way, path []byte) error {
 	s.way = w
 	upgrade := s.wantsUpgrade()
 	for fresh := false; ; fresh = true {
 		up, reused, err := s.connect(w, fresh)
 		if err != nil {
-			s.fail(err)
-			return
+			return err
 		}
 		s.up.Store(up)
 		s.reused = reused
 		s.reached(w, up.Remote())
 		sent, err := s.attempt(w, up, path, upgrade, reused)
 		if err == nil {
-			return
+			return nil
 		}
 		s.dropUpstream()
 		if !reused || s.heard || !s.mayRepeat(err, sent) {
-			s.fail(err)
-			return
+			return err
 		}
 	}
+}
+
+// Answer is the head of the answer that Ask has got. Its fields may be changed
+// before Pass, but for those that the engine has names for.
+func (s *Session) Answer() *wire.Head { return &s.resp }
+
+// Pass sends the client the answer that Ask has got, and ends the exchange.
+func (s *Session) Pass() {
+	defer s.end()
+	up := s.up.Load()
+	if s.resp.Status == 101 {
+		s.switchProtocols(up)
+		return
+	}
+	now := clock.Now()
+	s.entry.First = now - s.began
+	err := s.relayBody(up, now)
+	switch _, isDenied := errors.AsType[*Denied](err); {
+	case err == nil:
+		s.conclude(up)
+	case isDenied && !s.answering.wrote: // in time to say so
+		s.Drop()
+		s.refuse(err)
+		s.leaveUnread()
+	default:
+		s.dropUpstream()
+		s.abandon()
+	}
+}
+
+// Drop gives up the answer that Ask has got. The client still has to be told.
+func (s *Session) Drop() {
+	s.stopUpload()
+	s.dropUpstream()
 }
 
 // mayRepeat tells whether a request may be sent once more: on the idle
@@ -67,9 +109,8 @@ func idempotent(method []byte) bool {
 	return false
 }
 
-// attempt sends the request on one connection and handles what comes back. It
-// returns nil when the client has been served, however that ended, and whether
-// the request, or a part of it, was sent.
+// attempt sends the request on one connection and reads the head of the final
+// answer. It tells whether the request, or a part of it, was sent.
 func (s *Session) attempt(w *Way, up *upstream.Conn, path []byte, upgrade, reused bool) (sent bool, err error) {
 	now := s.began
 	if !reused {
@@ -107,7 +148,7 @@ func (s *Session) endWait(err error) error {
 	return err
 }
 
-// receive reads the answer and passes it on.
+// receive reads the head of the final answer, and passes on those before it.
 func (s *Session) receive(up *upstream.Conn, upgrade bool) error {
 	for {
 		err := up.ReadResponse(&s.resp, string(s.req.Method) == "HEAD")
@@ -118,7 +159,7 @@ func (s *Session) receive(up *upstream.Conn, upgrade bool) error {
 			if err := s.endWait(nil); err != nil {
 				return err
 			}
-			return s.respond(up, upgrade)
+			return s.accept(up, upgrade)
 		}
 		if err := s.interim(); err != nil {
 			return err
@@ -143,13 +184,11 @@ func (s *Session) interim() error {
 	return nil
 }
 
-// respond handles the head of the final answer, or of a change of protocol.
-func (s *Session) respond(up *upstream.Conn, upgrade bool) error {
+// accept judges the head of the final answer, or of a change of protocol.
+func (s *Session) accept(up *upstream.Conn, upgrade bool) error {
 	switch {
 	case s.resp.Status == 101 && !(upgrade && s.agreed()):
 		return fault.New(fault.UpgradeFailed, errors.New("101 to a request that did not ask for it"))
-	case s.resp.Status == 101:
-		return s.switchProtocols(up)
 	case s.resp.Status == 407:
 		// RFC 9110 section 11.7.1: a challenge comes from the next inbound
 		// proxy alone; there is none behind an origin.
@@ -160,14 +199,6 @@ func (s *Session) respond(up *upstream.Conn, upgrade bool) error {
 		up.Revive()
 		s.resp.Close = true // the origin may still wait for it
 		s.closing, s.unread = true, true
-	}
-	now := clock.Now()
-	s.entry.First = now - s.began
-	if s.relayBody(up, now) {
-		s.conclude(up)
-	} else {
-		s.dropUpstream()
-		s.abandon()
 	}
 	return nil
 }
@@ -197,9 +228,8 @@ func (s *Session) framing() framing {
 	return chunked
 }
 
-// relayBody sends the final answer, head and body, and tells whether all of it
-// was sent.
-func (s *Session) relayBody(up *upstream.Conn, now time.Duration) bool {
+// relayBody sends the final answer, head and body.
+func (s *Session) relayBody(up *upstream.Conn, now time.Duration) error {
 	frame := s.framing()
 	if s.home.Draining.Load() || s.uploading && len(s.upload) == 0 && s.refusesBody() {
 		s.closing = true
@@ -211,7 +241,7 @@ func (s *Session) relayBody(up *upstream.Conn, now time.Duration) bool {
 	*t = stream{
 		src: up.Conn, dst: s.client, out: out, now: now,
 		chunked: frame == chunked || frame == asIs && s.resp.Chunked,
-		gap:     s.o.IdleTimeout, stall: s.o.BodyTimeout, session: s, head: &s.resp,
+		gap:     s.o.IdleTimeout, stall: s.o.BodyTimeout, session: s, head: &s.resp, bound: s.bounds.answer,
 	}
 	t.client = s.client
 	s.responding.Store(true)
@@ -224,13 +254,14 @@ func (s *Session) relayBody(up *upstream.Conn, now time.Duration) bool {
 	if err != nil {
 		s.brokeOff(t, err)
 	}
-	return err == nil
+	return err
 }
 
 // brokeOff tells the log what broke an answer off.
 func (s *Session) brokeOff(t *stream, err error) {
 	late := errors.Is(err, os.ErrDeadlineExceeded)
 	switch {
+	case s.wasDenied(err):
 	case t.blame == s.client:
 		s.clientLeft()
 	case late:
@@ -243,15 +274,43 @@ func (s *Session) brokeOff(t *stream, err error) {
 	}
 }
 
+// wasDenied tells the log of a body that was longer than it may be, if that is what
+// an error says.
+func (s *Session) wasDenied(err error) bool {
+	denied, ok := errors.AsType[*Denied](err)
+	if ok {
+		denied.enter(&s.entry)
+		s.entry.Fault, s.entry.Ended = denied.Fault.Kind.String(), accesslog.Proxy
+	}
+	return ok
+}
+
 // abandon ends the client's connection in the middle of an answer. A client
 // that would take the end of the connection for the end of the body sees a
-// reset (RFC 9112 section 8).
+// reset (RFC 9112 section 8), and so does one whose TLS would end in good order.
 func (s *Session) abandon() {
 	s.closing, s.left = true, true
 	s.stopUpload()
-	if s.framing() == byClose {
+	s.wasDenied(s.uploadErr)
+	if s.framing() == byClose || s.isSecure() {
 		s.breakOff()
 	}
+}
+
+// breakOff makes the end of the client's connection a reset, which nobody takes
+// for the end of an answer, and has TLS say no goodbye before.
+func (s *Session) breakOff() {
+	nc := clock.Socket(s.client.NetConn())
+	if c, ok := nc.(interface{ SetLinger(int) error }); ok {
+		_ = c.SetLinger(0)
+		_ = nc.Close()
+	}
+}
+
+// isSecure tells whether the client's connection is TLS.
+func (s *Session) isSecure() bool {
+	_, ok := s.client.NetConn().(*tls.Conn)
+	return ok
 }
 
 // conclude puts the connections in order after an answer.
@@ -276,7 +335,12 @@ func (s *Session) conclude(up *upstream.Conn) {
 	up.Put(clock.Now())
 }
 
-// fail answers for a destination that could not.
+// Fail answers for a destination that could not, and ends the exchange.
+func (s *Session) Fail(err error) {
+	s.fail(err)
+	s.end()
+}
+
 func (s *Session) fail(err error) {
 	s.stopUpload()
 	if s.client.Aborted() {

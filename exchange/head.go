@@ -66,7 +66,11 @@ func appendPath(b, method, path []byte) []byte {
 }
 
 func appendHost(b []byte, w *Way) []byte {
-	b = hop.Target(w.To).AppendHost(b, 80)
+	defaultPort := uint16(80)
+	if w.To.TLS {
+		defaultPort = 443
+	}
+	b = hop.Target{Host: w.To.Host, Port: w.To.Port, Addr: w.To.Addr}.AppendHost(b, defaultPort)
 	return append(b, '\r', '\n')
 }
 
@@ -155,8 +159,11 @@ func (s *Session) appendResponse(b []byte, frame framing) []byte {
 
 // appendTrailer appends the trailer fields that may pass. What the head's
 // Connection names ends here too (RFC 9110 section 7.6.1).
-func (s *Session) appendTrailer(b []byte, fields []wire.Field, head *wire.Head) []byte {
+func (s *Session) appendTrailer(b []byte, fields []wire.Field, head *wire.Head, drop func([]byte) bool) []byte {
 	for i := range fields {
+		if drop != nil && drop(fields[i].Name) {
+			continue
+		}
 		if !head.Nominated(&fields[i]) && !s.o.Anonymity.DropResponse(fields[i].Name) && !s.o.Anonymity.DropRequest(fields[i].Name) {
 			b = wire.AppendField(b, fields[i].Name, fields[i].Value)
 		}

@@ -21,8 +21,8 @@ func (s *Session) page(r *reply, say string) []byte {
 		title + "</title><style>" + style + "</style></head>\n<body><h1>" + title + "</h1>\n<p>" + html.EscapeString(say) + "</p>\n")
 	if r.rule != "" {
 		b.WriteString("<dl>")
-		if r.status == 403 {
-			row(&b, "Address", string(harmless(s.req.Target)))
+		if r.denies() {
+			row(&b, "Address", string(harmless(s.shown)))
 			row(&b, "Blocked by rule", r.rule)
 		}
 		row(&b, "Questions", s.o.Contact)

@@ -41,6 +41,21 @@ func (d *Denied) Unwrap() error { return d.Fault }
 // Decided records what was decided about the request.
 func (s *Session) Decided(r Record) { r.enter(&s.entry) }
 
+// Last makes this exchange the last one on its connection.
+func (s *Session) Last() { s.closing = true }
+
+// Show has people told of another target than the one in the request, which is
+// only a part of it. It must stay valid until Next.
+func (s *Session) Show(target []byte) {
+	s.shown = target
+	if s.o.Log != nil {
+		s.entry.Target = target
+	}
+}
+
+// Inspected records by which rule the TLS of the request was opened.
+func (s *Session) Inspected(rule string) { s.entry.Inspect = rule }
+
 // Left tells whether an error of Wait says that the client has gone.
 func (s *Session) Left(err error) bool { return errors.Is(err, errClientGone) }
 
@@ -59,9 +74,17 @@ func (s *Session) Refuse(err error) {
 	s.end()
 }
 
-// Reply answers the request with a body of our own, and ends the exchange.
-func (s *Session) Reply(contentType string, body []byte) {
-	s.reply(&reply{status: 200, kind: fault.InternalResponse, contentType: contentType, body: body})
+// Reply is an answer of our own that is no refusal.
+type Reply struct {
+	Status   int
+	Type     string // Content-Type
+	Location string // of a redirect
+	Body     []byte
+}
+
+// Reply answers the request, and ends the exchange.
+func (s *Session) Reply(r Reply) {
+	s.reply(&reply{status: r.Status, kind: fault.InternalResponse, contentType: r.Type, location: r.Location, body: r.Body})
 	s.leaveUnread()
 	s.end()
 }
@@ -81,8 +104,17 @@ type reply struct {
 	kind        fault.Kind
 	rule        string // that denied
 	contentType string
+	location    string
 	body        []byte
 }
+
+// denies tells whether a rule has refused the request; what refuses to know who
+// asks is none.
+func (r *reply) denies() bool { return r.rule != "" && (r.status == 403 || r.status == 413) }
+
+// bare tells whether the answer has no body and no word of one (RFC 9110
+// section 8.6).
+func (r *reply) bare() bool { return r.status == 204 || r.status == 304 }
 
 // refuse writes an answer for an error. A rejected CONNECT closes (RFC 9931),
 // and so does what leaves a body unread.
@@ -114,7 +146,7 @@ func (o *Options) sentence(r *reply, say string) string {
 	if r.rule == "" {
 		return say
 	}
-	if r.status == 403 {
+	if r.denies() {
 		say += " The rule that decided is " + r.rule + "."
 	}
 	if o.Contact != "" {
@@ -156,7 +188,7 @@ func (s *Session) reply(r *reply) {
 	defer out.Free()
 	out.B = s.appendReply(out.B, r)
 	t := stream{dst: s.client, out: out, stall: s.o.BodyTimeout, now: clock.Now()}
-	if string(s.req.Method) != "HEAD" {
+	if string(s.req.Method) != "HEAD" && !r.bare() {
 		s.entry.Sent = int64(len(r.body))
 		out.B = append(out.B, r.body...)
 	}
@@ -169,20 +201,22 @@ func (s *Session) reply(r *reply) {
 const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
 
 // phrases are the reason phrases of RFC 9110 section 15 and RFC 6585 for the
-// answers that the proxy makes itself.
+// answers that the proxy makes itself. Another has none.
 var phrases = map[int]string{
-	200: "OK", 400: "Bad Request", 403: "Forbidden", 407: "Proxy Authentication Required", 408: "Request Timeout",
-	413: "Content Too Large", 414: "URI Too Long", 417: "Expectation Failed", 421: "Misdirected Request",
-	429: "Too Many Requests", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
-	501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
-	505: "HTTP Version Not Supported",
+	200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 205: "Reset Content",
+	300: "Multiple Choices", 301: "Moved Permanently", 302: "Found", 303: "See Other", 307: "Temporary Redirect", 308: "Permanent Redirect",
+	400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+	407: "Proxy Authentication Required", 408: "Request Timeout", 410: "Gone", 413: "Content Too Large", 414: "URI Too Long",
+	415: "Unsupported Media Type", 417: "Expectation Failed", 421: "Misdirected Request", 429: "Too Many Requests",
+	431: "Request Header Fields Too Large", 451: "Unavailable For Legal Reasons", 500: "Internal Server Error",
+	501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout", 505: "HTTP Version Not Supported",
 }
 
 func (s *Session) appendReply(b []byte, r *reply) []byte {
 	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(r.status), 10)
 	b = append(append(b, ' '), phrases[r.status]...)
-	if s.isConnect() || r.rule != "" && r.status == 403 {
+	if s.isConnect() || r.denies() {
 		b = s.o.appendReason(b, r)
 	}
 	b = append(b, "\r\nDate: "...)
@@ -192,15 +226,23 @@ func (s *Session) appendReply(b []byte, r *reply) []byte {
 	if r.rule != "" {
 		b = appendString(append(b, "; details="...), "rule "+r.rule)
 	}
-	b = append(append(b, "\r\nContent-Type: "...), r.contentType...)
-	b = append(b, "\r\nContent-Length: "...)
-	b = strconv.AppendInt(b, int64(len(r.body)), 10)
-	switch r.status {
-	case 407:
+	if r.location != "" {
+		b = append(append(b, "\r\nLocation: "...), r.location...)
+	}
+	if r.contentType != "" {
+		b = append(append(b, "\r\nContent-Type: "...), r.contentType...)
+	}
+	if !r.bare() {
+		b = append(b, "\r\nContent-Length: "...)
+		b = strconv.AppendInt(b, int64(len(r.body)), 10)
+	}
+	switch {
+	case r.kind == fault.InternalResponse: // it is what the operator wants it to be
+	case r.status == 407:
 		b = append(append(b, "\r\nProxy-Authenticate: "...), s.o.Challenge...)
-	case 429:
+	case r.status == 429:
 		b = append(b, "\r\nRetry-After: 6"...) // as auth.RetryAfter
-	case 503:
+	case r.status == 503:
 		b = append(b, "\r\nRetry-After: 5"...)
 	}
 	if s.closing {

@@ -132,7 +132,7 @@ func (r *rig) converse(s *exchange.Session) {
 				s.Refuse(bad)
 				continue
 			}
-			way.To = upstream.Destination(target)
+			way.To = upstream.Destination{Host: target.Host, Port: target.Port, Addr: target.Addr}
 			s.Tunnel(&way)
 			continue
 		}
@@ -141,7 +141,7 @@ func (r *rig) converse(s *exchange.Session) {
 			s.Refuse(bad)
 			continue
 		}
-		way.To = upstream.Destination(target)
+		way.To = upstream.Destination{Host: target.Host, Port: target.Port, Addr: target.Addr}
 		s.Forward(&way, path)
 	}
 }

@@ -14,6 +14,31 @@ import (
 // kernel, past the engine.
 const spliceFrom = 64 << 10
 
+// bound is what a filter wants of a body. over is asked what is wrong with one that
+// is longer, and did not say so before; without it there is no bound.
+type bound struct {
+	most int64
+	over func() error
+	drop func(name []byte) bool // trailer fields that end here; nil: none
+}
+
+// BoundRequest bounds the request's body, before Ask: a longer one ends with the
+// error of over, which the client is told if it is not being answered already.
+// over may be called from another goroutine.
+func (s *Session) BoundRequest(most int64, over func() error) {
+	s.bounds.request.most, s.bounds.request.over = most, over
+}
+
+// BoundAnswer bounds the answer's body, before Pass: a longer one is broken off.
+func (s *Session) BoundAnswer(most int64, over func() error) {
+	s.bounds.answer.most, s.bounds.answer.over = most, over
+}
+
+// DropTrailers says which fields end here though they come behind the body.
+func (s *Session) DropTrailers(ofRequest, ofAnswer func(name []byte) bool) {
+	s.bounds.request.drop, s.bounds.answer.drop = ofRequest, ofAnswer
+}
+
 // stream moves one body from src to dst, framed anew. What is in out already, a
 // head, leaves in one write with the first bytes of the body.
 type stream struct {
@@ -27,7 +52,9 @@ type stream struct {
 	moved    int64         // bytes of the body
 	head     *wire.Head    // of the message; its Connection rules the trailer too
 	session  *Session
+	bound    bound // of the body
 
+	wrote bool       // something
 	blame *wire.Conn // whose failure the error is
 }
 
@@ -56,7 +83,9 @@ func (t *stream) run() error {
 
 // add puts bytes of the body into out, in their frame.
 func (t *stream) add(p []byte) error {
-	t.moved += int64(len(p))
+	if t.moved += int64(len(p)); t.bound.over != nil && t.moved > t.bound.most {
+		return t.bound.over()
+	}
 	if !t.chunked {
 		return t.put(p)
 	}
@@ -95,6 +124,7 @@ func (t *stream) flush() error {
 }
 
 func (t *stream) write(p []byte) error {
+	t.wrote = true
 	t.dst.LimitWrite(t.now, t.stall)
 	_, err := t.dst.Write(p)
 	t.dst.LimitWrite(0, 0)
@@ -109,7 +139,7 @@ func (t *stream) finish() error {
 	if t.chunked {
 		t.out.B = append(t.out.B, "0\r\n"...)
 		if f := t.src.Trailer(); f != nil {
-			t.out.B = t.session.appendTrailer(t.out.B, f, t.head)
+			t.out.B = t.session.appendTrailer(t.out.B, f, t.head, t.bound.drop)
 		}
 		t.out.B = append(t.out.B, '\r', '\n')
 	}
@@ -118,7 +148,7 @@ func (t *stream) finish() error {
 
 // more writes what there is, and then waits for src.
 func (t *stream) more() error {
-	if n := t.src.BodyLeft(); n >= spliceFrom {
+	if n := t.src.BodyLeft(); n >= spliceFrom && t.bound.over == nil {
 		return t.splice(n)
 	}
 	if err := t.flush(); err != nil {

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"time"
 
 	"viaduct/accesslog"
 	"viaduct/clock"
 	"viaduct/fault"
 	"viaduct/metrics"
 	"viaduct/relay"
+	"viaduct/tap"
 	"viaduct/upstream"
 	"viaduct/wire"
 )
@@ -100,7 +102,7 @@ func (s *Session) agreed() bool {
 }
 
 // switchProtocols passes a 101 on, and everything that follows.
-func (s *Session) switchProtocols(up *upstream.Conn) error {
+func (s *Session) switchProtocols(up *upstream.Conn) {
 	s.client.SkipBody()
 	out := wire.NewBuffer()
 	defer out.Free()
@@ -113,14 +115,13 @@ func (s *Session) switchProtocols(up *upstream.Conn) error {
 		s.closing = true
 		s.entry.Status = 0
 		s.clientLeft()
-		return nil
+		return
 	}
 	s.up.Store(nil)
 	early := up.TakeBuffered()
 	nc := up.Detach()
 	s.handOver(nc, early, nil)
 	up.Release()
-	return nil
 }
 
 // handOver gives the client's connection and an upstream's to the relay, with
@@ -200,6 +201,9 @@ func (o *Options) endTunnel(e *accesslog.Entry, st relay.Stats, err error) {
 	if e == nil {
 		return
 	}
+	if bad := asFault(err); bad != nil && bad.Err != nil && e.Inspect != "" { // what TLS did not like
+		e.Cause = bad.Err.Error()
+	}
 	e.Received, e.Sent, e.Total, e.Fault = st.FromClient, st.FromServer, e.First+st.Duration, word
 	switch st.Ended {
 	case relay.Client:
@@ -210,4 +214,41 @@ func (o *Options) endTunnel(e *accesslog.Entry, st relay.Stats, err error) {
 		e.Ended = accesslog.Proxy
 	}
 	o.Log.Add(e)
+}
+
+// Lend answers a CONNECT as if the tunnel were open, and gives its inside to the
+// caller, whose connection it is from here on. end must be called once, when that
+// is closed.
+func (s *Session) Lend() (inside *tap.Conn, end func(why error), err error) {
+	began := clock.Now()
+	s.entry.Status, s.entry.First = 200, began-s.began
+	s.client.LimitWrite(began, s.o.BodyTimeout)
+	if _, err := s.client.Write(established); err != nil {
+		s.closing = true
+		s.entry.Status = 0
+		s.clientLeft()
+		s.end()
+		return nil, nil, err
+	}
+	s.taken = true
+	s.way = &Way{}
+	early := bytes.Clone(s.client.TakeBuffered())
+	inside = tap.New(s.client.Detach(), early)
+	_ = inside.SetDeadline(time.Time{})
+	s.o.Metrics.TunnelLent()
+	done := s.atTunnelEnd(new(Record)) // copies what stands in the buffer
+	s.client.Release()
+	return inside, func(why error) { // and keeps no session
+		stats := relay.Stats{Duration: clock.Now() - began, Ended: relay.Client}
+		if errors.Is(why, errLateTLS) {
+			stats.Ended = relay.None
+		}
+		stats.FromClient, stats.FromServer = inside.Moved()
+		done(stats, why)
+	}, nil
+}
+
+// Inside is the home of what a client sends inside a tunnel that was lent.
+func (h *Home) Inside(current func() *Options, end func()) Home {
+	return Home{Current: current, Draining: h.Draining, Tunnels: h.Tunnels, Ended: func(netip.AddrPort) { end() }}
 }

@@ -25,7 +25,7 @@ func (s *Session) startUpload(w *Way, up *upstream.Conn, path []byte, now time.D
 	out.B = s.appendRequest(out.B, w, path, false)
 	s.sending = stream{
 		src: s.client, dst: up.Conn, out: out, now: now, chunked: s.req.Chunked,
-		gap: s.o.BodyTimeout, stall: s.o.BodyTimeout, session: s, head: &s.req,
+		gap: s.o.BodyTimeout, stall: s.o.BodyTimeout, session: s, head: &s.req, bound: s.bounds.request,
 	}
 	if s.req.Expect && s.o.BodyTimeout > 0 {
 		s.sending.gap += s.o.ResponseTimeout // the client waits for the origin first

@@ -24,11 +24,15 @@ var (
 	errOrigin    = fault.Bad(400, "This is a proxy: ask for a whole address that starts with http://, not only for a path.")
 	errAbsolute  = fault.Bad(400, "This is a proxy: the target must be a whole address that starts with http://.")
 	errHTTPS     = fault.Bad(400, "To reach an https address through this proxy, use CONNECT with the host and port 443.")
+	errInside    = fault.Bad(400, "Inside this tunnel the target must be a path, or a whole address that starts with https://.")
 	errScheme    = fault.Bad(501, "This proxy serves only http addresses, and everything else through CONNECT.")
 )
 
-// httpPort is the port of an http address that names none.
-const httpPort = 80
+// Ports of addresses that name none.
+const (
+	httpPort  = 80
+	httpsPort = 443
+)
 
 // ParseAuthority reads the authority-form of CONNECT (RFC 9112 section 3.2.3):
 // host and port, both required. Errors are shared *fault.Error values of status 400.
@@ -72,6 +76,11 @@ func (p *Parser) Absolute(b []byte) (t Target, path []byte, err error) {
 	if err != nil {
 		return Target{}, nil, err
 	}
+	return p.whole(rest, httpPort)
+}
+
+// whole reads an absolute-form behind its scheme.
+func (p *Parser) whole(rest []byte, port uint16) (t Target, path []byte, err error) {
 	end := 0
 	for end < len(rest) && rest[end] != '/' && rest[end] != '?' && rest[end] != '#' {
 		end++
@@ -80,7 +89,7 @@ func (p *Parser) Absolute(b []byte) (t Target, path []byte, err error) {
 	if err := checkPath(tail); err != nil {
 		return Target{}, nil, err
 	}
-	if t, err = p.HostField(authority, httpPort); err != nil {
+	if t, err = p.HostField(authority, port); err != nil {
 		return Target{}, nil, err
 	}
 	if len(tail) != 0 {
@@ -88,6 +97,27 @@ func (p *Parser) Absolute(b []byte) (t Target, path []byte, err error) {
 	}
 	return t, path, nil
 }
+
+// Inside reads the target of a request inside a tunnel to an https origin: the
+// origin-form, the asterisk-form of OPTIONS, whose path is nil, or the
+// absolute-form of the https scheme. Only the last names a host; without, the
+// Target is zero. Errors are shared *fault.Error values of status 400.
+func (p *Parser) Inside(b []byte, options bool) (t Target, path []byte, err error) {
+	switch {
+	case len(b) > 0 && b[0] == '/':
+		if err := checkPath(b); err != nil {
+			return Target{}, nil, err
+		}
+		return Target{}, b, nil
+	case string(b) == "*" && options:
+		return Target{}, nil, nil
+	case len(b) >= len(https) && foldedEqual(b[:len(https)], https):
+		return p.whole(b[len(https):], httpsPort)
+	}
+	return Target{}, nil, errInside
+}
+
+const https = "https://"
 
 // HostField is ParseHost.
 func (p *Parser) HostField(b []byte, defaultPort uint16) (Target, error) {
@@ -172,7 +202,7 @@ func parsePort(b []byte) (uint16, bool) {
 
 // cutScheme returns what follows "http://".
 func cutScheme(b []byte) ([]byte, error) {
-	const http, https = "http://", "https://"
+	const http = "http://"
 	if len(b) >= len(http) && foldedEqual(b[:len(http)], http) {
 		return b[len(http):], nil
 	}

@@ -34,6 +34,8 @@ func TestCountingAllocatesNothing(t *testing.T) {
 		"a decision":             func() { rules.Decided(metrics.PhaseName, 1, metrics.Denied) },
 		"a decision by no rule":  func() { rules.Decided(metrics.PhaseAddress, -1, metrics.Allowed) },
 		"a decision of the past": func() { past.Decided(metrics.PhaseName, 0, metrics.Observed) },
+		"a handshake":            func() { f.Handshake(metrics.SideOrigin, false) },
+		"a lane":                 func() { f.Lane(metrics.LaneLibrary) },
 		"an authentication":      func() { f.Authenticated(metrics.AuthOK) },
 	} {
 		if n := testing.AllocsPerRun(1000, do); n != 0 {

@@ -17,10 +17,11 @@ const (
 	PhasePort                 // by the port of a CONNECT
 	PhaseAddress              // by the address that is dialled
 	PhaseSNI                  // by the server that the ClientHello in a tunnel names
+	PhaseFilter               // by what the request or its answer is
 	phases
 )
 
-var phaseLabels = [phases]string{"client", "auth", "name", "port", "address", "sni"}
+var phaseLabels = [phases]string{"client", "auth", "name", "port", "address", "sni", "filter"}
 
 // String is the label. What is no Phase has none.
 func (p Phase) String() string {

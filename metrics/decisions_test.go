@@ -100,10 +100,10 @@ func TestUnknownPhasesCountNothing(t *testing.T) {
 	}
 	r.Decided(0xff, 0, 0)
 	r.Decided(0, 0, 0xff)
-	if n := len(decisions(t, m)); n != 6*3 {
-		t.Errorf("%d series, want those of 6 phases and 3 decisions", n)
+	if n := len(decisions(t, m)); n != 7*3 {
+		t.Errorf("%d series, want those of 7 phases and 3 decisions", n)
 	}
-	if metrics.Phase(6).String() != "" || metrics.Decision(3).String() != "deny" || metrics.AuthResult(7).String() != "unavailable" {
+	if metrics.Phase(7).String() != "" || metrics.Decision(3).String() != "deny" || metrics.AuthResult(7).String() != "unavailable" {
 		t.Error("what is none has a name")
 	}
 }

@@ -22,6 +22,8 @@ func busy() *metrics.Metrics {
 	f.TunnelOpened(0)
 	f.TunnelClosed(metrics.Tunnel{Duration: time.Second})
 	f.Authenticated(metrics.AuthOK)
+	f.Handshake(metrics.SideClient, true)
+	f.Lane(metrics.LaneFast)
 	rules := f.Rules([]string{"ads"})
 	for p := range metrics.Phase(0xff) {
 		rules.Decided(p, int(p)%2, metrics.Decision(p%3))
@@ -33,6 +35,8 @@ func busy() *metrics.Metrics {
 		UpstreamIdle: func() int { return 1 },
 		DNS:          func() metrics.DNS { return metrics.DNS{Hits: 1} },
 		LogDropped:   func() uint64 { return 1 },
+		Minted:       func() int { return 1 },
+		Certificates: func() map[string]time.Time { return map[string]time.Time{"proxy.pem": time.Now()} },
 		Lists:        func() map[string]metrics.ListSize { return map[string]metrics.ListSize{"ads.txt": {Names: 1}} },
 	})
 	return m
@@ -50,10 +54,12 @@ var closed = map[string][]string{
 	"reason":    {"max_conns", "max_conns_per_client", "descriptors"},
 	"reused":    {"true", "false"},
 	"result":    {"ok", "failed", "hit", "miss", "stale", "shared", "missing", "wrong", "malformed", "throttled", "busy", "unavailable"},
-	"phase":     {"client", "auth", "name", "port", "address", "sni"},
+	"phase":     {"client", "auth", "name", "port", "address", "sni", "filter"},
 	"decision":  {"allow", "deny", "observe"},
 	"rule":      {"", "ads"},
-	"file":      {"ads.txt"},
+	"file":      {"ads.txt", "proxy.pem"},
+	"side":      {"client", "inspected", "origin"},
+	"lane":      {"fast", "library"},
 }
 
 // TestTableIsWhatIsGathered: no family is missing in the table, and none is

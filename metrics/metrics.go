@@ -177,6 +177,8 @@ type Front struct {
 	tunnelsOpened   prometheus.Counter
 	tunnelTime      prometheus.Observer
 	authentications [authResults]prometheus.Counter
+	handshakes      [sides][2]prometheus.Counter // failed, ok
+	lanes           [lanes]prometheus.Counter
 
 	inForce atomic.Pointer[Rules] // those that decide
 	making  sync.Mutex            // guards built
@@ -207,6 +209,12 @@ func (m *Metrics) newFront(name string) *Front {
 	}
 	for a, label := range authLabels {
 		f.authentications[a] = m.counter(authentications, name, label)
+	}
+	for s, label := range sideLabels {
+		f.handshakes[s] = [2]prometheus.Counter{m.counter(handshakes, name, label, "failed"), m.counter(handshakes, name, label, "ok")}
+	}
+	for l, label := range laneLabels {
+		f.lanes[l] = m.counter(requestsByLane, name, label)
 	}
 	for _, t := range tokens {
 		f.faults[t] = m.counter(faults, name, t)
@@ -285,6 +293,14 @@ func (f *Front) TunnelOpened(dial time.Duration) {
 		f.dialled(dial)
 	} else {
 		f.reused.Inc()
+	}
+}
+
+// TunnelLent is TunnelOpened for one that leads no further than here.
+func (f *Front) TunnelLent() {
+	if f != nil {
+		f.tunnelsOpened.Inc()
+		f.tunnels.Inc()
 	}
 }
 

@@ -346,12 +346,18 @@ func TestReadingsAreReadAtEachScrape(t *testing.T) {
 		DNS: func() metrics.DNS {
 			return metrics.DNS{Hits: 1, Misses: 2, Stale: 3, Shared: 4, Queries: 5, Failures: 6, Entries: 7}
 		},
+		Minted: func() int { return 10 },
+		Certificates: func() map[string]time.Time {
+			return map[string]time.Time{"/etc/proxy.pem": time.Unix(11, 12), "old\xff": time.Unix(-13, 0)}
+		},
 		Lists: func() map[string]metrics.ListSize {
 			return map[string]metrics.ListSize{"/etc/ads.txt": {Names: 8, Skipped: 9}, "b\xff\x00": {Names: 1}, "": {}}
 		},
 	})
 	rest := []string{
 		`list_names{file="/etc/ads.txt"} 8`, `list_lines_skipped{file="/etc/ads.txt"} 9`, `list_names{file="b\\xff\\x00"} 1`,
+		`certificate_not_after_timestamp_seconds{file="/etc/proxy.pem"} 11`,
+		`certificate_not_after_timestamp_seconds{file="old\\xff"} -13`, `inspection_certificates_minted_total{} 10`,
 		`access_log_lines_dropped_total{} 2`,
 		`dns_lookups_total{result="hit"} 1`, `dns_lookups_total{result="miss"} 2`,
 		`dns_lookups_total{result="stale"} 3`, `dns_lookups_total{result="shared"} 4`,
@@ -363,7 +369,7 @@ func TestReadingsAreReadAtEachScrape(t *testing.T) {
 	m.Read(metrics.Readings{UpstreamIdle: func() int { return 1 }})
 	v := scrape(t, m)
 	v.want(t, `upstream_idle_connections{} 1`)
-	if n := count(v, "dns_") + count(v, "access_log_") + count(v, "list_"); n != 0 {
+	if n := count(v, "dns_") + count(v, "access_log_") + count(v, "list_") + count(v, "certificate_") + count(v, "inspection_"); n != 0 {
 		t.Errorf("%d values are there that nobody keeps", n)
 	}
 }

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -9,10 +10,12 @@ import (
 // Readings are values that other rooms keep. A nil function is a value that
 // nobody keeps: its family is left out.
 type Readings struct {
-	UpstreamIdle func() int                 // idle upstream connections
-	DNS          func() DNS                 // what the resolver counts
-	LogDropped   func() uint64              // lines of the access log that were given up
-	Lists        func() map[string]ListSize // by file, as the configuration names it
+	UpstreamIdle func() int                  // idle upstream connections
+	DNS          func() DNS                  // what the resolver counts
+	LogDropped   func() uint64               // lines of the access log that were given up
+	Lists        func() map[string]ListSize  // by file, as the configuration names it
+	Certificates func() map[string]time.Time // when they expire, by file
+	Minted       func() int                  // certificates that were made to inspect tunnels
 }
 
 // ListSize is what was read from a list.
@@ -85,6 +88,14 @@ func (r *reader) Collect(ch chan<- prometheus.Metric) {
 			send(listNames, float64(size.Names), label(file))
 			send(listSkipped, float64(size.Skipped), label(file))
 		}
+	}
+	if from.Certificates != nil {
+		for file, ends := range from.Certificates() {
+			send(certificateEnds, float64(ends.Unix()), label(file))
+		}
+	}
+	if from.Minted != nil {
+		send(minted, float64(from.Minted()))
 	}
 	if from.DNS != nil {
 		d := from.DNS()

@@ -25,10 +25,14 @@ const (
 	tunnelsOpened
 	tunnelTime
 	authentications
+	handshakes
+	requestsByLane
 	portsExhausted
 	decided
 	listNames
 	listSkipped
+	certificateEnds
+	minted
 	upstreamIdle
 	lookups
 	queries
@@ -85,10 +89,14 @@ func Table() []Row {
 		tunnelsOpened:   {"viaduct_tunnels_total", counter, front, "Tunnels that were opened, by CONNECT or by an upgrade.", nil},
 		tunnelTime:      {"viaduct_tunnel_duration_seconds", histogram, front, "How long tunnels were open.", stays},
 		authentications: {"viaduct_authentications_total", counter, []string{"listener", "result"}, "Requests that had to say who asks: ok, missing (as clients try first), wrong, malformed, throttled (after too many wrong ones), busy (too many wait) or unavailable (it could not be told).", nil},
+		handshakes:      {"viaduct_tls_handshakes_total", counter, []string{"listener", "side", "result"}, "TLS handshakes by their result (ok or failed): with clients of an https listener (client), with those whose tunnels are inspected (inspected), or with destinations (origin).", nil},
+		requestsByLane:  {"viaduct_requests_by_lane_total", counter, []string{"listener", "lane"}, "Requests by who carried them: the engine of viaduct (fast), or the chain of filters (library).", nil},
 		portsExhausted:  {"viaduct_egress_ports_exhausted_total", counter, []string{"egress"}, "Dials that found no free port at an egress address.", nil},
-		decided:         {"viaduct_decisions_total", counter, []string{"listener", "phase", "decision", "rule"}, "Decisions: allow, deny, or observe (let pass, though it would be denied), by the phase (client, auth, name, port, address or sni) and the rule, if one decided. A series begins with its first decision, and goes with its rule.", nil},
+		decided:         {"viaduct_decisions_total", counter, []string{"listener", "phase", "decision", "rule"}, "Decisions: allow, deny, or observe (let pass, though it would be denied), by the phase (client, auth, name, port, address, sni or filter) and the rule, if one decided. A series begins with its first decision, and goes with its rule.", nil},
 		listNames:       {"viaduct_list_names", gauge, []string{"file"}, "Names or other values that were read from a list.", nil},
 		listSkipped:     {"viaduct_list_lines_skipped", gauge, []string{"file"}, "Lines of a list that say nothing viaduct can use.", nil},
+		certificateEnds: {"viaduct_certificate_not_after_timestamp_seconds", gauge, []string{"file"}, "When a certificate of the configuration expires, since the epoch.", nil},
+		minted:          {"viaduct_inspection_certificates_minted_total", counter, nil, "Certificates that were made to inspect tunnels.", nil},
 		upstreamIdle:    {"viaduct_upstream_idle_connections", gauge, nil, "Idle upstream connections, kept for further requests.", nil},
 		lookups:         {"viaduct_dns_lookups_total", counter, []string{"result"}, "Lookups of names: hit (in the cache), miss (asked for), stale (expired, but no server answers) or shared (asked for by another already).", nil},
 		queries:         {"viaduct_dns_queries_total", counter, nil, "Queries sent to DNS servers.", nil},
@@ -151,7 +159,7 @@ var tokens = [...]string{
 	"dns_timeout", "dns_error", "destination_not_found", "destination_unavailable", "destination_ip_prohibited",
 	"destination_ip_unroutable", "connection_refused", "connection_terminated", "connection_timeout",
 	"connection_read_timeout", "connection_write_timeout", "connection_limit_reached", "tls_protocol_error",
-	"tls_certificate_error", "http_request_error", "http_request_denied", "http_response_incomplete",
+	"tls_certificate_error", "tls_alert_received", "http_request_error", "http_request_denied", "http_response_incomplete",
 	"http_response_header_section_size", "http_response_transfer_coding", "http_response_timeout", "http_upgrade_failed",
 	"http_protocol_error", "proxy_internal_response", "proxy_internal_error", "proxy_configuration_error",
 	"proxy_loop_detected",
