@@ -18,11 +18,11 @@ type ExplainQuery struct {
 	Listener string     // the entry that is asked about; "" for all of them
 	Client   netip.Addr // where the request comes from
 	User     string     // who has authenticated, or ""
-	Method   string
-	Host     string // a name in lower case without final dot, or an address without brackets; package hop says more of it
+	Method   string     // of a tunnel with a path: that of the request inside
+	Host     string     // a name in lower case without final dot, or an address without brackets; package hop says more of it
 	Port     uint16
-	Connect  bool
-	Path     string     // with its query; "" for CONNECT
+	Connect  bool       // a tunnel
+	Path     string     // with its query; of a tunnel that of a request inside, "" for the tunnel alone
 	Addr     netip.Addr // what the host's name is taken to lead to; zero: not known
 }
 
@@ -38,9 +38,10 @@ func (e *ParameterError) Error() string { return e.Name + ": " + e.Text }
 func parameters() []string { return []string{"url", "method", "user", "client", "addr", "listener"} }
 
 // ParseExplain reads a question. Only url is required. http://host/path is asked
-// for as it stands; https://host and host:port mean a CONNECT, which is all that
-// a proxy sees of them. A client that is not named is one on this machine. The
-// error is a *ParameterError.
+// for as it stands; https://host/path means a CONNECT and the request inside its
+// tunnel, of which a proxy that does not open it sees nothing; host:port means a
+// CONNECT alone. A client that is not named is one on this machine. The error is
+// a *ParameterError.
 func ParseExplain(v url.Values) (ExplainQuery, error) {
 	q := ExplainQuery{User: v.Get("user"), Listener: v.Get("listener")}
 	known := parameters()
@@ -83,16 +84,14 @@ func (q *ExplainQuery) setURL(text, method string) error {
 	scheme, rest, isURL := strings.Cut(text, "://")
 	q.Connect, q.Method = true, http.MethodConnect
 	authority := text
-	switch {
+	switch scheme = strings.ToLower(scheme); {
 	case text == "":
 		return &ParameterError{"url", "say what is asked for, such as http://example.com/ or example.com:443"}
 	case strings.Contains(text, " "):
 		return &ParameterError{"url", "there is a space in it: write %20"}
 	case !isURL:
-	case strings.EqualFold(scheme, "https"):
-		authority, _ = cutAuthority(rest)
-	case strings.EqualFold(scheme, "http"):
-		q.Connect, q.Method = false, http.MethodGet
+	case scheme == "https", scheme == "http":
+		q.Connect, q.Method = scheme == "https", http.MethodGet
 		authority, q.Path = cutAuthority(rest)
 		if !strings.HasPrefix(q.Path, "/") {
 			q.Path = "/" + q.Path // RFC 9112 section 3.2.1
@@ -121,8 +120,10 @@ func (q *ExplainQuery) setMethod(method string) error {
 	switch {
 	case method == "" || method == q.Method:
 		return nil
-	case q.Connect:
-		return &ParameterError{"method", fmt.Sprintf("a proxy sees no more than CONNECT of this url: leave %q out, or write http://", method)}
+	case q.Connect && q.Path == "":
+		return &ParameterError{"method", fmt.Sprintf("host:port means a CONNECT: leave %q out, or write https:// or http:// before it", method)}
+	case q.Connect && method == http.MethodConnect:
+		q.Path = "" // the tunnel alone
 	case method == http.MethodConnect:
 		return &ParameterError{"method", "CONNECT asks for host:port, such as example.com:443"}
 	case strings.ContainsFunc(method, isNoToken):

@@ -213,13 +213,17 @@ func TestQuestions(t *testing.T) {
 		{"http://[2001:DB8:0::1]:81/", "", "GET 2001:db8::1 81 /"},
 		{"http://[::ffff:192.0.2.1]", "", "GET ::ffff:192.0.2.1 80 /"},
 		{"http://bücher.example/ü", "", "GET bücher.example 80 /ü"},
-		{"https://example.com/any/path?q", "", "CONNECT example.com 443"},
-		{"https://example.com:8443", "CONNECT", "CONNECT example.com 8443"},
-		{"https://[::1]", "", "CONNECT ::1 443"},
-		{"example.com:443", "", "CONNECT example.com 443"},
-		{"Example.com.:22", "CONNECT", "CONNECT example.com 22"},
-		{"[::1]:443", "", "CONNECT ::1 443"},
-		{"localhost:65535", "", "CONNECT localhost 65535"},
+		{"https://example.com/any/path?q", "", "tunnel GET example.com 443 /any/path?q"},
+		{"https://example.com", "", "tunnel GET example.com 443 /"},
+		{"https://example.com", "GET", "tunnel GET example.com 443 /"},
+		{"HTTPS://Example.com.:444?q#f", "POST", "tunnel POST example.com 444 /?q"},
+		{"https://[::1]", "", "tunnel GET ::1 443 /"},
+		{"https://example.com:8443", "CONNECT", "tunnel CONNECT example.com 8443"},
+		{"https://example.com/x?y", "CONNECT", "tunnel CONNECT example.com 443"},
+		{"example.com:443", "", "tunnel CONNECT example.com 443"},
+		{"Example.com.:22", "CONNECT", "tunnel CONNECT example.com 22"},
+		{"[::1]:443", "", "tunnel CONNECT ::1 443"},
+		{"localhost:65535", "", "tunnel CONNECT localhost 65535"},
 
 		{"example.com", "", "url: write http://example.com, or host:port for a CONNECT"},
 		{"example.com/a", "", "url: write http://example.com/a, or host:port for a CONNECT"},
@@ -252,15 +256,21 @@ func TestQuestions(t *testing.T) {
 		{"example.com:65536", "", `url: "65536" is no port: they are from 1 to 65535`},
 		{"example.com:+80", "", `url: "+80" is no port: they are from 1 to 65535`},
 		{"example.com:https", "", `url: "https" is no port: they are from 1 to 65535`},
-		{"https://example.com", "GET", `method: a proxy sees no more than CONNECT of this url: leave "GET" out, or write http://`},
-		{"example.com:443", "connect", `method: a proxy sees no more than CONNECT of this url: leave "connect" out, or write http://`},
+		{"example.com:443", "GET", `method: host:port means a CONNECT: leave "GET" out, or write https:// or http:// before it`},
+		{"example.com:443", "connect", `method: host:port means a CONNECT: leave "connect" out, or write https:// or http:// before it`},
+		{"https://example.com/", "GET /", `method: "GET /" is none`},
+		{"https://joe@example.com", "POST", "url: leave the user name and password out"},
+		{"http\u017f://example.com/", "", "url: \"http\u017f\" is no scheme of a proxy's: write http://, https:// or host:port"},
 		{"http://example.com/", "CONNECT", "method: CONNECT asks for host:port, such as example.com:443"},
 		{"http://example.com/", "GET /", `method: "GET /" is none`},
 		{"http://example.com/", "GÉT", `method: "GÉT" is none`},
 	} {
 		q, err := admin.ParseExplain(url.Values{"url": {c.url}, "method": {c.method}})
 		got := q.Method + " " + q.Host + " " + netip.AddrPortFrom(netip.AddrFrom4([4]byte{}), q.Port).String()[len("0.0.0.0:"):]
-		if !q.Connect {
+		if q.Connect {
+			got = "tunnel " + got
+		}
+		if q.Path != "" {
 			got += " " + q.Path
 		}
 		if err != nil {
@@ -269,7 +279,7 @@ func TestQuestions(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s %s: got %s\nwant %s", c.method, c.url, got, c.want)
 		}
-		if err == nil && (q.Connect != (q.Method == "CONNECT") || q.Connect && q.Path != "" || q.Client != netip.MustParseAddr(loopback)) {
+		if err == nil && ((q.Path == "") != (q.Method == "CONNECT") || q.Path == "" && !q.Connect || q.Client != netip.MustParseAddr(loopback)) {
 			t.Errorf("%s: %+v", c.url, q)
 		}
 	}
@@ -291,11 +301,11 @@ func FuzzParseExplain(f *testing.F) {
 			}
 			return
 		}
-		if q.Host == "" || q.Port == 0 || q.Method == "" || !q.Client.IsValid() || q.Connect == strings.HasPrefix(q.Path, "/") {
+		if q.Host == "" || q.Port == 0 || q.Method == "" || !q.Client.IsValid() || (q.Method == "CONNECT") == strings.HasPrefix(q.Path, "/") || q.Path == "" && !q.Connect {
 			t.Errorf("%q: %+v", v, q)
 		}
 		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "http" || u.Opaque != "" {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" {
 			return
 		}
 		host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
@@ -306,7 +316,7 @@ func FuzzParseExplain(f *testing.F) {
 		if q.Host != host || u.Port() != "" && !strings.HasSuffix(netip.AddrPortFrom(q.Client, q.Port).String(), ":"+u.Port()) {
 			t.Errorf("%q: %+v is not %+v", text, q, u)
 		}
-		if strings.HasPrefix(path, "/") && !strings.HasPrefix(q.Path, path) && u.RawPath == "" && path == u.Path {
+		if strings.HasPrefix(path, "/") && q.Path != "" && !strings.HasPrefix(q.Path, path) && u.RawPath == "" && path == u.Path {
 			t.Errorf("%q: the path is %q, not %q", text, q.Path, path)
 		}
 	})

@@ -21,6 +21,7 @@ import (
 	"viaduct/admin"
 	"viaduct/config"
 	"viaduct/forward"
+	"viaduct/metrics"
 	"viaduct/snapshot"
 )
 
@@ -33,9 +34,10 @@ func explainCommand() *cli.Command {
 		Usage: "say what would happen to a request, and why",
 		UsageText: "viaduct explain -c FILE [flags] [METHOD] URL\n" +
 			"viaduct explain --admin ADDR [flags] [METHOD] URL",
-		Description: "URL is http://host/path, or host:port for a CONNECT, which is also what https://host\n" +
-			"means. Nothing is sent, and no name is looked up: what the address of a host decides is\n" +
-			"left open, unless --addr says which it is. --admin asks a running instance.",
+		Description: "URL is http://host/path, host:port for a CONNECT, or https://host/path for a CONNECT\n" +
+			"and the request inside, which is seen where the tunnel is inspected. Nothing is sent,\n" +
+			"and no name is looked up: what the address of a host decides is left open, unless\n" +
+			"--addr says which it is. --admin asks a running instance.",
 		Flags: []cli.Flag{
 			configFlag(),
 			&cli.StringFlag{Name: "user", Usage: "who asks: a `USER` that has authenticated"},
@@ -150,30 +152,52 @@ func printExplanations(out io.Writer, all []forward.Explanation) error {
 			}
 			b.WriteString(plain(strings.Join(e.Listen, ", ")) + ": ")
 		}
-		b.WriteString(verdict(e) + "\n")
-		if e.Open != "" {
-			b.WriteString("open: " + plain(e.Open) + "\n")
-		}
-		writeSteps(&b, e.Rules)
+		writeExplanation(&b, e)
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
 }
 
+// writeExplanation writes a verdict with what led to it, and below them the same
+// of the request inside a tunnel.
+func writeExplanation(b *strings.Builder, e *forward.Explanation) {
+	if e.Inside != nil {
+		b.WriteString("tunnel: ")
+	}
+	b.WriteString(verdict(e) + "\n")
+	if i := e.Inspect; i != nil {
+		b.WriteString("inspect: " + strings.TrimSpace(plain(i.Rule)+" "+plain(i.Result)) + "\n")
+	}
+	if e.Open != "" {
+		b.WriteString("open: " + plain(e.Open) + "\n")
+	}
+	if len(e.Filters) > 0 {
+		b.WriteString("filters: " + plain(strings.Join(e.Filters, ", ")) + "\n")
+	}
+	writeSteps(b, e.Rules)
+	if e.Inside != nil {
+		b.WriteString("inside: ")
+		writeExplanation(b, e.Inside)
+	}
+}
+
 // verdict is what happens, in a line.
 func verdict(e *forward.Explanation) string {
-	text := plain(e.Decision)
-	if e.Rule != "" && e.Decision != "observe" {
-		text += " by " + ruleName(e.Rule)
+	text, byFilter := plain(e.Decision), e.Phase == metrics.PhaseFilter.String()
+	if byFilter && e.Decision == "allow" {
+		text = "answered"
 	}
-	if e.Phase != "" && (e.Rule != "" || e.Decision != "allow") {
+	if e.Rule != "" && e.Decision != "observe" {
+		text += " by " + ruleName(e)
+	}
+	if e.Phase != "" && !byFilter && (e.Rule != "" || e.Decision != "allow") {
 		text += " (" + plain(e.Phase) + ")"
 	}
 	switch {
-	case e.Decision == "deny" && e.Status > 0:
+	case e.Status > 0: // of our own
 		return text + ": " + strings.TrimSpace(strconv.Itoa(e.Status)+" "+plain(e.Says))
 	case e.Decision == "observe":
-		text += ": " + ruleName(e.Rule) + " would deny it"
+		text += ": " + ruleName(e) + " would deny it"
 	}
 	if e.Open != "" {
 		text += ", so far"
@@ -199,12 +223,15 @@ func way(e *forward.Explanation) string {
 	return text + ", from one of " + plain(strings.Join(e.Egress, ", "))
 }
 
-// ruleName is a rule of the operator's, or what decides without one.
-func ruleName(name string) string {
-	if name == "default" || slices.Contains(forward.Reserved(), name) {
-		return name
+// ruleName is a rule or filter of the operator's, or what decides without one.
+func ruleName(e *forward.Explanation) string {
+	switch {
+	case e.Phase == metrics.PhaseFilter.String():
+		return "filter " + plain(e.Rule)
+	case e.Rule == "default" || slices.Contains(forward.Reserved(), e.Rule):
+		return e.Rule
 	}
-	return "rule " + plain(name)
+	return "rule " + plain(e.Rule)
 }
 
 // writeSteps writes the rules as a table.

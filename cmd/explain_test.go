@@ -67,12 +67,18 @@ func TestExplainAsksAnInstance(t *testing.T) {
 		Path: "/a?b=c&d", Addr: netip.MustParseAddr("2001:db8::1"),
 	}
 	tunnel := admin.ExplainQuery{Client: loopback, Method: "CONNECT", Host: "example.com", Port: 443, Connect: true}
+	inside := admin.ExplainQuery{Client: loopback, Method: "GET", Host: "example.com", Port: 443, Connect: true, Path: "/secret"}
+	put := inside
+	put.Method = "PUT"
 	page := admin.ExplainQuery{Client: loopback, Method: "GET", Host: "example.com", Port: 80, Path: "/"}
 	for line, want := range map[string]admin.ExplainQuery{
 		"explain --admin ADDR --user joe&b=c --client 192.0.2.7 --addr 2001:db8::1 --listener forward[0] POST http://example.com:8080/a?b=c&d":            whole,
 		"explain POST http://example.com:8080/a?b=c&d --admin ADDR --user joe&b=c --client 192.0.2.7 --addr 2001:db8::1 --listener forward[0]":            whole,
 		"--admin ADDR --user=joe&b=c --client 192.0.2.7 --addr=2001:db8::1 explain --listener forward[0] --method POST http://EXAMPLE.com:8080/a?b=c&d#e": whole,
-		"explain --admin ADDR https://example.com/secret":         tunnel,
+		"explain --admin ADDR https://example.com/secret":         inside,
+		"explain --admin ADDR GET https://example.com/secret#top": inside,
+		"explain --admin ADDR PUT https://example.com/secret":     put,
+		"explain --admin ADDR CONNECT https://example.com/secret": tunnel,
 		"explain --admin ADDR example.com:443":                    tunnel,
 		"explain --admin ADDR CONNECT example.com:443":            tunnel,
 		"explain --admin http://ADDR/ CONNECT -- example.com:443": tunnel,
@@ -138,6 +144,45 @@ func TestExplainTellsPeople(t *testing.T) {
 			"127.0.0.1:3128, [::1]:3128: deny by clients (client): 403 No.\n\n" +
 				"127.0.0.1:3128: allow: direct\n  RULE  EFFECT  RESULT\n  a     deny    passed\n",
 		},
+		{
+			"a tunnel that is opened",
+			[]forward.Explanation{{
+				Decision: "allow", Phase: "name", Rule: "ci", Rules: []forward.RuleStep{step("ci", "allow", "matches")},
+				Inspect: &forward.RuleStep{Rule: "glass", Effect: "decrypt", Result: "opens the tunnel"},
+				Inside: &forward.Explanation{
+					Decision: "deny", Phase: "name", Rule: "post", Status: 403, Says: "No.", Rules: []forward.RuleStep{step("post", "deny", "matches")},
+				},
+			}},
+			"tunnel: allow by rule ci (name)\ninspect: glass opens the tunnel\n  RULE  EFFECT  RESULT\n  ci    allow   matches\n" +
+				"inside: deny by rule post (name): 403 No.\n  RULE  EFFECT  RESULT\n  post  deny    matches\n",
+		},
+		{
+			"a tunnel that stays closed",
+			[]forward.Explanation{{Decision: "allow", Phase: "name", Open: "the guard", Via: "direct", Inspect: &forward.RuleStep{Effect: "pass", Result: "no entry speaks of it"}}},
+			"allow, so far: direct\ninspect: no entry speaks of it\nopen: the guard\n",
+		},
+		{
+			"filters",
+			[]forward.Explanation{{Decision: "observe", Phase: "name", Rule: "ads", Via: "direct", Filters: []string{"team", "last"}}},
+			"observe (name): rule ads would deny it: direct\nfilters: team, last\n",
+		},
+		{
+			"a filter that refuses",
+			[]forward.Explanation{{Decision: "deny", Phase: "filter", Rule: "guard", Status: 403, Says: "No.", Filters: []string{"team", "guard"}}},
+			"deny by filter guard: 403 No.\nfilters: team, guard\n",
+		},
+		{
+			"a filter that answers",
+			[]forward.Explanation{{Decision: "allow", Phase: "filter", Rule: "gone", Status: 200, Filters: []string{"gone"}}},
+			"answered by filter gone: 200\nfilters: gone\n",
+		},
+		{
+			"a filter that sends elsewhere, inside a tunnel",
+			[]forward.Explanation{{Decision: "allow", Phase: "name", Inside: &forward.Explanation{
+				Decision: "allow", Phase: "filter", Rule: "old", Status: 308, Says: "https://new.example/a", Filters: []string{"old"},
+			}}},
+			"tunnel: allow\ninside: answered by filter old: 308 https://new.example/a\nfilters: old\n",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, got := explained(t, "explain --admin ADDR http://example.com/", c.in...); got != c.want {
@@ -154,14 +199,17 @@ func TestExplainShowsNoControls(t *testing.T) {
 		e := forward.Explanation{
 			Listener: hostile, Listen: []string{hostile}, Decision: hostile, Phase: hostile, Rule: hostile, Says: hostile, Open: hostile,
 			Rules: []forward.RuleStep{step(hostile, hostile, hostile)}, Via: hostile, Egress: []string{hostile},
+			Inspect: &forward.RuleStep{Rule: hostile, Effect: hostile, Result: hostile}, Filters: []string{hostile, "b"},
 		}
+		inside := e
+		e.Inside = &inside
 		for _, decision := range []string{hostile, "deny", "observe"} {
 			e.Decision, e.Status = decision, 403
 			_, out := explained(t, "explain --admin ADDR http://example.com/", e, e)
 			if strings.ContainsAny(strings.ReplaceAll(out, "\n", ""), hostile[:1]) && hostile[0] < 0x80 && hostile[0] != 'a' || strings.ContainsAny(out, "\x1b\t\r\x00\u202e\u0085\u2028") {
 				t.Errorf("%q: it prints %q", hostile, out)
 			}
-			if n := strings.Count(out, "\n"); n != 2*4+1 {
+			if n := strings.Count(out, "\n"); n != 2*2*6+1 {
 				t.Errorf("%q: %d lines: %s", hostile, n, out)
 			}
 		}
@@ -203,7 +251,7 @@ func TestExplainMistakes(t *testing.T) {
 		"explain -c FILE --method PUT GET http://a/":              "the method is there twice: leave GET or --method out",
 		"explain -c FILE GET":                                     "url: write http://GET, or host:port for a CONNECT",
 		"explain -c FILE example.com":                             "url: write http://example.com, or host:port for a CONNECT",
-		"explain -c FILE GET https://example.com/":                `--method: a proxy sees no more than CONNECT of this url: leave "GET" out`,
+		"explain -c FILE GET example.com:443":                     `--method: host:port means a CONNECT: leave "GET" out, or write https:// or http:// before it`,
 		"explain -c FILE CONNECT http://example.com/":             "--method: CONNECT asks for host:port",
 		"explain -c FILE ftp://example.com/":                      `url: "ftp" is no scheme of a proxy's`,
 		"explain -c FILE http://joe:pw@example.com/":              "url: leave the user name and password out",
@@ -403,6 +451,49 @@ func TestExplainFromAFile(t *testing.T) {
 	}
 }
 
+// TestExplainLooksInside: with an authority of its own.
+func TestExplainLooksInside(t *testing.T) {
+	file := write(t, "")
+	if code, _, errOut := run(t, "ca init "+filepath.Join(filepath.Dir(file), "ca")); code != 0 {
+		t.Fatal(errOut)
+	}
+	rewrite(t, file, glass)
+	for question, want := range map[string]string{
+		"https://www.example.com/":                   "allow\ninspect: glass opens the tunnel\n  RULE ",
+		"https://www.example.com:444/":               "deny by connect_ports (port): 403 CONNECT may not reach this port here.\n  RULE ",
+		"POST https://www.example.com/a":             "inside: deny by rule read-only (name): 403 This request is not allowed here.\n  RULE ",
+		"PUT https://www.example.com/a":              "inside: allow, so far: direct\nopen: the guard still judges the address that www.example.com turns out to have\nfilters: team\n  RULE ",
+		"https://old.example.com/a?b":                "inside: answered by filter old: 301 https://new.example.com/a?b\nfilters: team, old\n  RULE ",
+		"http://old.example.com/a?b":                 "answered by filter old: 301 https://new.example.com/a?b\nfilters: team, old\n  RULE ",
+		"https://a.bank.example":                     "\ninspect: bank keeps the tunnel closed: GET / in it is not seen\nopen: the guard ",
+		"https://a.test/x":                           "\ninspect: no entry speaks of it, and the tunnel stays closed: GET /x in it is not seen\nopen: the guard ",
+		"www.example.com:443":                        "allow, so far\ninspect: glass opens the tunnel\nopen: each request inside is judged by itself: ask for one, such as https://www.example.com/\n",
+		"https://www.example.com --addr 169.254.1.1": "\ninside: deny by guard (address): 403 ",
+		"https://www.example.com/\u009b\u202e":       "allow\ninspect: glass opens the tunnel\n  RULE ",
+		"https://a.test/\u009b\u202e":                "\ninspect: " + `"no entry speaks of it, and the tunnel stays closed: GET /\u009b\u202e in it is not seen"` + "\n",
+	} {
+		code, out, errOut := run(t, "explain -c "+file+" "+question)
+		if code != 0 || errOut != "" || !strings.Contains(out, want) {
+			t.Errorf("%s: exit %d, %q, want %q; it says\n%s", question, code, errOut, want, out)
+		}
+	}
+}
+
+const glass = `
+log: {access: {path: 'off'}}
+forward:
+- listen: 127.0.0.1:0
+  connect_ports: 443
+  ca: ca
+  rules: [{name: read-only, deny: {method: POST}}]
+  inspect:
+  - {name: bank, pass: {host: .bank.example}}
+  - {name: glass, decrypt: {host: .example.com}}
+  filters:
+  - {name: team, request: {set: "X-Team: payments"}}
+  - {name: old, match: {host: old.example.com}, redirect: {to: https://new.example.com, keep_path: true, status: 301}}
+`
+
 // TestExplainNamesTheFileThatIsMissing.
 func TestExplainNamesTheFileThatIsMissing(t *testing.T) {
 	file := policyFile(t)
@@ -420,7 +511,11 @@ func TestExplainsAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rewrite(t, file, "admin: {listen: 127.0.0.1:0}\n"+strings.Replace(string(text), "203.0.113.7", "127.0.0.1", 1))
+	if code, _, errOut := run(t, "ca init "+filepath.Join(filepath.Dir(file), "ca")); code != 0 {
+		t.Fatal(errOut)
+	}
+	_, opened, _ := strings.Cut(glass, "forward:\n")
+	rewrite(t, file, "admin: {listen: 127.0.0.1:0}\n"+strings.Replace(string(text), "203.0.113.7", "127.0.0.1", 1)+opened)
 	r := start(t, "run -c "+file)
 	var addr string
 	if !eventually(func() bool {
@@ -433,6 +528,7 @@ func TestExplainsAgree(t *testing.T) {
 	for _, question := range []string{
 		"http://www.ads.example/ --user joe", "http://Example.com:81/a --user joe", "www.example.com:443 --user ann", "http://a.example",
 		"http://[::1]/ --client 192.0.2.1", "http://B%C3%BCcher.example", "https://a.example --addr 10.0.0.1", "http://bücher.example/ü --user joe",
+		"POST https://www.example.com/a --user joe", "https://old.example.com:443/ü?%20", "PUT https://a.bank.example/x", "a.test:443", "CONNECT https://old.example.com/a",
 	} {
 		code, want, errOut := run(t, "explain --json -c "+file+" "+question)
 		code2, got, errOut2 := run(t, "explain --json --admin "+addr+" "+question)

@@ -34,6 +34,8 @@ func (h *Home) of(c *Client) exchange.Home {
 // Client is one client connection of a proxy.
 type Client struct {
 	*exchange.Session
+	conn    net.Conn
+	home    exchange.Home
 	current func() *Proxy
 	proxy   *Proxy // that answers the present request
 	targets hop.Parser
@@ -46,19 +48,30 @@ type Client struct {
 	way     exchange.Way     // that it goes
 	who     *auth.Identity   // nil when nobody is asked
 	pending bool             // the address of the destination decides
+
+	certificate *certificate           // that the client has shown; nil without one
+	within      *within                // nil where the client is not inside a tunnel
+	inner       atomic.Pointer[Client] // what is inside its tunnel, while that is open here
 }
 
 // Accept takes over a connection. Serve must follow. old, if not nil, is a client
 // that has been served; it may be used again.
 func Accept(nc net.Conn, h Home, old *Client) *Client {
 	if old != nil && old.Released() {
-		old.current = h.Current
-		old.Reopen(nc, h.of(old))
+		old.current, old.conn, old.certificate = h.Current, nc, nil
+		old.home = h.of(old)
+		old.Reopen(nc, old.home)
 		return old
 	}
-	c := &Client{current: h.Current}
+	c := newClient(h.Current)
+	c.conn, c.home = nc, h.of(c)
+	c.Session = exchange.Open(nc, c.home)
+	return c
+}
+
+func newClient(current func() *Proxy) *Client {
+	c := &Client{current: current}
 	c.turn, c.tag, c.recheck = c.next, c.passage, c.stillGood
-	c.Session = exchange.Open(nc, h.of(c))
 	return c
 }
 
@@ -80,22 +93,22 @@ func (c *Client) next() *exchange.Options {
 // to a tunnel.
 func (c *Client) Serve() {
 	defer c.Close()
-	for c.Next() {
+	for good := c.shake(); good && c.Next(); {
 		c.answer(c.Request())
 	}
 }
 
 // answer handles one request.
 func (c *Client) answer(r *wire.Head) {
-	connect := string(r.Method) == "CONNECT"
-	target, path, err := c.target(r.Target, connect)
+	method := method(r.Method)
+	target, path, err := c.target(r.Target, method)
 	if err != nil {
 		c.Refuse(err)
 		return
 	}
 	c.ask = Ask{
-		Query:   acl.Query{Client: c.Remote().Addr(), Method: method(r.Method), Host: target.Host, Port: target.Port, Path: path},
-		Connect: connect,
+		Query:   acl.Query{Client: c.Remote().Addr(), Method: method, Host: target.Host, Port: target.Port, Path: path},
+		Connect: method == "CONNECT",
 	}
 	if denied := c.admit(r); denied != nil {
 		c.Refuse(denied)
@@ -103,30 +116,37 @@ func (c *Client) answer(r *wire.Head) {
 	}
 	v := c.proxy.Decide(&c.ask)
 	if v.Effect == acl.Deny {
-		c.proxy.count(&v)
+		c.proxy.count(&v.Ruling)
 		c.Refuse(v.denied())
 		return
 	}
 	c.Decided(v.record())
 	if c.pending = v.Pending; !c.pending {
-		c.proxy.count(&v)
+		c.proxy.count(&v.Ruling)
 	}
-	c.send(r, &target, path)
+	c.send(r, &v, &target, path)
 }
 
 // send has the request carried out.
-func (c *Client) send(r *wire.Head, target *hop.Target, path []byte) {
+func (c *Client) send(r *wire.Head, v *Verdict, target *hop.Target, path []byte) {
 	c.way = c.proxy.way
 	way := &c.way
-	way.To, way.Dialer = upstream.Destination(*target), c.dialer
+	way.To = upstream.Destination{Host: target.Host, Port: target.Port, Addr: target.Addr, TLS: c.within != nil}
+	way.Dialer = c.dialer
 	way.From = way.Dialer.Egress.Choose(c.ask.Client, c.ask.User, c.ask.Host)
 	way.Tag, way.Recheck = c.tag, c.recheck
 	switch {
+	case v.Inspect != "":
+		c.open(target, v.Inspect)
 	case c.ask.Connect:
 		way.Look = c.look(target)
 		c.Tunnel(way)
 	case c.lastHop(r):
+	case v.Filters != nil:
+		c.proxy.o.Metrics.Lane(metrics.LaneLibrary)
+		c.library(v.Filters, target, path)
 	default:
+		c.proxy.o.Metrics.Lane(metrics.LaneFast)
 		c.Forward(way, path)
 	}
 }
@@ -149,7 +169,7 @@ func (c *Client) Check(a netip.AddrPort) error {
 
 // passage is what is kept of a tunnel for Recheck.
 func (c *Client) passage(at netip.AddrPort) any {
-	t := &Passage{ask: c.ask, who: c.who, at: at}
+	t := &Passage{ask: c.ask, who: c.who, certificate: c.certificate, at: at}
 	t.ask.Path = bytes.Clone(t.ask.Path) // of an upgrade; it stands in a buffer
 	return t
 }
@@ -166,15 +186,17 @@ func (c *Client) stillGood(tag any) error {
 
 // Verdicts about who asks.
 var (
-	unknown = verdictOnAsker(407, fault.RequestDenied, "This proxy asks for your user name and password.")
-	wrong   = verdictOnAsker(407, fault.RequestDenied, "This user name and password are not known here.")
-	tooMany = verdictOnAsker(429, fault.RequestDenied, "Too many wrong passwords came from here. Wait a moment.")
-	busy    = verdictOnAsker(503, fault.ConnectionLimitReached, "Too many passwords are being checked. Try again in a moment.")
-	unsure  = verdictOnAsker(503, fault.InternalError, "Who you are cannot be checked at the moment.")
+	unknown = denialOfAsker(407, fault.RequestDenied, "This proxy asks for your user name and password.")
+	wrong   = denialOfAsker(407, fault.RequestDenied, "This user name and password are not known here.")
+	tooMany = denialOfAsker(429, fault.RequestDenied, "Too many wrong passwords came from here. Wait a moment.")
+	busy    = denialOfAsker(503, fault.ConnectionLimitReached, "Too many passwords are being checked. Try again in a moment.")
+	unsure  = denialOfAsker(503, fault.InternalError, "Who you are cannot be checked at the moment.")
+	nobody  = denialOfAsker(403, fault.RequestDenied, "This proxy asks for a client certificate.")
+	gone    = denialOfAsker(403, fault.RequestDenied, "Who opened this tunnel is not known here any more.")
 )
 
-func verdictOnAsker(status int, kind fault.Kind, text string) *Verdict {
-	return &Verdict{acl.Decision{Rule: "auth", Index: -1, Fault: &fault.Error{Kind: kind, Code: status, Text: text}}, metrics.PhaseAuth}
+func denialOfAsker(status int, kind fault.Kind, text string) *Ruling {
+	return denial("auth", &fault.Error{Kind: kind, Code: status, Text: text}, metrics.PhaseAuth)
 }
 
 // admit finds out who asks, where clients authenticate. It returns why the
@@ -182,7 +204,18 @@ func verdictOnAsker(status int, kind fault.Kind, text string) *Verdict {
 func (c *Client) admit(r *wire.Head) error {
 	c.who = nil
 	gate := c.proxy.o.Gate
-	if gate == nil {
+	switch {
+	case c.within != nil:
+		return c.admitWithin()
+	case c.certificate.isGood(c.proxy.o.TLS):
+		c.proxy.o.Metrics.Authenticated(metrics.AuthOK)
+		c.meet(c.certificate.who)
+		return nil
+	case gate == nil && c.proxy.o.TLS != nil:
+		c.proxy.o.Metrics.Authenticated(metrics.AuthMissing)
+		c.proxy.count(nobody)
+		return nobody.denied()
+	case gate == nil:
 		return nil
 	}
 	who, err := c.recognize(gate, r.Get(wire.ProxyAuthorization))
@@ -200,9 +233,14 @@ func (c *Client) admit(r *wire.Head) error {
 		}
 		return denied
 	}
+	c.meet(who)
+	return nil
+}
+
+// meet takes down who asks.
+func (c *Client) meet(who *auth.Identity) {
 	c.who, c.ask.User, c.ask.Groups = who, who.User, who.Groups
 	c.Known(who.User)
-	return nil
 }
 
 // recognize asks the gate, as long as the client waits.
@@ -219,7 +257,7 @@ func (c *Client) recognize(gate *auth.Gate, field []byte) (*auth.Identity, error
 }
 
 // onAsker is what an error of the gate means; no verdict when there is none.
-func onAsker(err error) (*Verdict, metrics.AuthResult) {
+func onAsker(err error) (*Ruling, metrics.AuthResult) {
 	switch {
 	case err == nil:
 		return nil, metrics.AuthOK
@@ -238,11 +276,15 @@ func onAsker(err error) (*Verdict, metrics.AuthResult) {
 }
 
 // target finds out where a request goes.
-func (c *Client) target(raw []byte, connect bool) (t hop.Target, path []byte, bad *fault.Error) {
+func (c *Client) target(raw []byte, method string) (t hop.Target, path []byte, bad *fault.Error) {
 	var err error
-	if connect {
+	switch {
+	case c.within != nil:
+		t = c.within.target
+		path, err = c.inside(raw, method)
+	case method == "CONNECT":
 		t, err = c.targets.Authority(raw)
-	} else {
+	default:
 		t, path, err = c.targets.Absolute(raw)
 	}
 	if err != nil {
@@ -282,9 +324,9 @@ func (c *Client) lastHop(r *wire.Head) bool {
 	case !ok || n > 0:
 		return false
 	case trace:
-		c.Reply("message/http", traced(r))
+		c.Reply(exchange.Reply{Status: 200, Type: "message/http", Body: traced(r)})
 	default:
-		c.Reply("text/plain; charset=utf-8", []byte("This is viaduct, a proxy.\n"))
+		c.Reply(exchange.Reply{Status: 200, Type: "text/plain; charset=utf-8", Body: []byte("This is viaduct, a proxy.\n")})
 	}
 	return true
 }

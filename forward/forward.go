@@ -8,15 +8,21 @@
 package forward
 
 import (
+	"crypto/tls"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
 
 	"viaduct/acl"
 	"viaduct/auth"
+	"viaduct/authority"
+	"viaduct/door"
 	"viaduct/exchange"
 	"viaduct/fault"
+	"viaduct/filter"
 	"viaduct/metrics"
+	"viaduct/policy"
 	"viaduct/upstream"
 )
 
@@ -33,14 +39,19 @@ type Options struct {
 	AnyPort      bool         // CONNECT may reach every port
 	ConnectPorts []uint16     // else only these
 	SNI          SNI          // what is made of a ClientHello for another name
+	TLS          *door.TLS    // where clients may authenticate by a certificate, and have to if there is no Gate; else nil
 	Recheck      bool         // tunnels that are open are judged by a policy that has changed
 	Listener     string       // its name, for Explain
 	Listen       []string     // its addresses, for Explain
 	Via          string       // the way out, for Explain
 	Egress       []netip.Addr // the same
 
+	Inspect   *policy.Inspection   // which tunnels are opened; nil opens none
+	Authority *authority.Authority // that the certificates inside come from; required with Inspect
+	Filters   *filter.Chain        // may be nil
+
 	Metrics *metrics.Front // nil counts nothing
-	Rules   *metrics.Rules // of the policy, and behind them those of Reserved; the same
+	Rules   *metrics.Rules // of the policy, behind them those of Reserved, and then the filters; the same
 }
 
 // Reserved are the names of what decides beside the rules of a policy.
@@ -50,9 +61,13 @@ func Reserved() []string {
 
 // Proxy is one forward proxy. It is immutable, and safe for concurrent use.
 type Proxy struct {
-	o        Options
-	way      exchange.Way
-	reserved map[string]int // index of each of Reserved among the counted rules
+	o          Options
+	way        exchange.Way
+	reserved   map[string]int // index of each of Reserved among the counted rules
+	filters    int            // index of the first filter there
+	timed      bool           // somebody asks for the time
+	inspection *tls.Config    // nil: no tunnel is opened
+	library    lane           // nil: there are no filters
 }
 
 // New makes a Proxy. It starts nothing.
@@ -63,12 +78,25 @@ func New(o Options) *Proxy {
 		for i, name := range Reserved() {
 			p.reserved[name] = first + i
 		}
+		p.filters = first + len(p.reserved)
+		p.timed = o.Policy.Timed() || o.Inspect.Timed() || o.Filters.Timed()
+	}
+	if o.Inspect != nil {
+		p.inspection = p.newInspection()
+	}
+	if o.Filters != nil {
+		p.library = newLibrary()
 	}
 	return p
 }
 
+// countFilter counts a request that a filter has ended.
+func (p *Proxy) countFilter(o *filter.Outcome, e acl.Effect) {
+	p.o.Rules.Decided(metrics.PhaseFilter, p.filters+o.Index, metrics.Decision(e))
+}
+
 // count counts a verdict, at the rule that decided if there was one.
-func (p *Proxy) count(v *Verdict) {
+func (p *Proxy) count(v *Ruling) {
 	index := v.Index
 	if i, ok := p.reserved[v.Rule]; ok && index < 0 {
 		index = i
@@ -85,70 +113,94 @@ type Ask struct {
 
 // Verdict is an answer of the brain.
 type Verdict struct {
+	Ruling
+	Inspect string     // the entry by which the tunnel is to be opened; "" leaves it closed
+	Filters filter.Set // that match a request which is no tunnel: it takes the library lane
+}
+
+// Ruling is whether a request may go.
+type Ruling struct {
 	acl.Decision
 	Phase metrics.Phase
 }
 
+// denial is that of something that is no rule.
+func denial(name string, f *fault.Error, p metrics.Phase) *Ruling {
+	return &Ruling{acl.Decision{Rule: name, Index: -1, Fault: f}, p}
+}
+
 // record is what the log, the counters and the client are told of a verdict.
-func (v *Verdict) record() exchange.Record {
+func (v *Ruling) record() exchange.Record {
 	return exchange.Record{Decision: v.Effect.String(), Rule: v.Rule, Phase: v.Phase.String()}
 }
 
 // denied is a verdict that denies, as an error.
-func (v *Verdict) denied() *exchange.Denied {
+func (v *Ruling) denied() *exchange.Denied {
 	return &exchange.Denied{Fault: v.Fault, Record: v.record()}
 }
 
 // Verdicts that need no rule.
 var (
-	noClient = Verdict{acl.Decision{Rule: "clients", Index: -1, Fault: &fault.Error{
+	noClient = denial("clients", &fault.Error{
 		Kind: fault.RequestDenied, Text: "Clients from this address may not use this proxy.",
-	}}, metrics.PhaseClient}
-	noPort = Verdict{acl.Decision{Rule: "connect_ports", Index: -1, Fault: &fault.Error{
+	}, metrics.PhaseClient)
+	noPort = denial("connect_ports", &fault.Error{
 		Kind: fault.RequestDenied, Text: "CONNECT may not reach this port here.",
-	}}, metrics.PhasePort}
-	passed = Verdict{acl.Decision{Effect: acl.Allow, Index: -1}, metrics.PhaseName}
+	}, metrics.PhasePort)
+	passed = Ruling{acl.Decision{Effect: acl.Allow, Index: -1}, metrics.PhaseName}
 )
 
 // Welcome says whether a client may ask for anything at all: from the loopback,
 // from where the operator says, and from anywhere if it is open or everybody
 // authenticates.
-func (p *Proxy) Welcome(client netip.Addr) Verdict {
-	if p.o.Open || p.o.Gate != nil || !client.IsValid() || client.IsLoopback() || p.o.Policy != nil && p.o.Policy.Welcomes(client) {
+func (p *Proxy) Welcome(client netip.Addr) Ruling {
+	if p.o.Open || p.o.Gate != nil || p.o.TLS != nil || !client.IsValid() || client.IsLoopback() || p.o.Policy != nil && p.o.Policy.Welcomes(client) {
 		return passed
 	}
-	return noClient
+	return *noClient
 }
 
 // Decide says what becomes of a request by what is known before any lookup. If
-// it is Pending, DecideAddr has the last word. It allocates nothing.
+// it is Pending, DecideAddr has the last word. It allocates nothing, unless filters
+// match.
 func (p *Proxy) Decide(a *Ask) Verdict {
 	if v := p.Welcome(a.Client); v.Effect == acl.Deny {
-		return v
+		return Verdict{Ruling: v}
 	}
 	if a.Connect && !p.o.AnyPort && !slices.Contains(p.o.ConnectPorts, a.Port) {
-		return noPort
+		return Verdict{Ruling: *noPort}
 	}
 	if p.o.Policy == nil {
-		return passed
+		return Verdict{Ruling: passed}
 	}
-	if p.o.Policy.Timed() && a.Now.IsZero() {
+	if p.timed && a.Now.IsZero() {
 		a.Now = time.Now()
 	}
-	return Verdict{p.o.Policy.Decide(&a.Query), metrics.PhaseName}
+	v := Verdict{Ruling: Ruling{p.o.Policy.Decide(&a.Query), metrics.PhaseName}}
+	switch {
+	case v.Effect == acl.Deny:
+	case !a.Connect:
+		v.Filters = p.o.Filters.Matching(&a.Query)
+	default:
+		if rule, yes := p.o.Inspect.Decide(&a.Query); yes {
+			v.Inspect = rule
+		}
+	}
+	return v
 }
 
 // DecideAddr says the same by the address that is really dialled. It needs a
 // Policy.
-func (p *Proxy) DecideAddr(a *Ask, at netip.AddrPort) Verdict {
-	return Verdict{p.o.Policy.DecideAddr(&a.Query, at), metrics.PhaseAddress}
+func (p *Proxy) DecideAddr(a *Ask, at netip.AddrPort) Ruling {
+	return Ruling{p.o.Policy.DecideAddr(&a.Query, at), metrics.PhaseAddress}
 }
 
 // Passage is an open tunnel: who asked for what, and where it leads.
 type Passage struct {
-	ask Ask
-	who *auth.Identity
-	at  netip.AddrPort
+	ask         Ask
+	who         *auth.Identity
+	certificate *certificate // of the client; may be nil
+	at          netip.AddrPort
 }
 
 // Recheck says whether a tunnel that is open would be let pass now: nil, or the
@@ -156,22 +208,26 @@ type Passage struct {
 func (p *Proxy) Recheck(t *Passage) error {
 	ask := t.ask
 	ask.Now = time.Time{}
-	if p.o.Gate != nil {
-		who, ok := t.who, false
-		if who != nil {
-			who, ok = p.o.Gate.Still(t.who)
-		}
-		if !ok {
-			return unknown.denied()
-		}
+	who, ok := p.still(t.who, t.certificate)
+	if !ok {
+		return gone.denied()
+	}
+	if who != nil {
 		ask.User, ask.Groups = who.User, who.Groups
 	}
-	v := p.Decide(&ask)
+	decided := p.Decide(&ask)
+	v := decided.Ruling
 	if v.Effect != acl.Deny && p.o.Policy != nil {
 		v = p.DecideAddr(&ask, t.at)
 	}
-	if v.Effect == acl.Deny {
+	switch {
+	case v.Effect == acl.Deny:
 		return v.denied()
+	case decided.Inspect != "":
+		return errOpened
 	}
 	return nil
 }
+
+// errOpened ends a tunnel that would be opened now.
+var errOpened = fault.New(fault.RequestDenied, errors.New("the tunnel is to be inspected now"))

@@ -56,11 +56,12 @@ func (c *Client) look(target *hop.Target) func([]byte, bool) (bool, exchange.Rec
 		case result == sni.TLS && (hello.Name == host || isAddr && hello.Name == ""):
 			return false, r, nil
 		}
-		v := Verdict{acl.Decision{Effect: acl.Observe, Rule: "sni", Index: -1, Fault: errSNI}, metrics.PhaseSNI}
+		v := denial("sni", errSNI, metrics.PhaseSNI)
+		v.Effect = acl.Observe
 		if mode == SNIEnforce {
 			v.Effect = acl.Deny
 		}
-		proxy.count(&v)
+		proxy.count(v)
 		r = v.record()
 		r.SNI = hello.Name
 		if mode == SNIEnforce {
