@@ -14,11 +14,14 @@ import (
 )
 
 // Version tells one state of a file from another. The zero one is that of a file
-// which is not there.
+// which is not there. Who may read it is part of it: a key that is open to all is
+// refused until it is closed.
 type Version struct {
-	inode    uint64
-	size     int64
-	modified time.Time
+	inode        uint64
+	size         int64
+	modified     time.Time
+	mode         os.FileMode
+	owner, group uint32
 }
 
 // VersionOf is the version of the file that path leads to at last.
@@ -31,9 +34,9 @@ func VersionOf(path string) Version {
 }
 
 func versionOf(info os.FileInfo) Version {
-	v := Version{size: info.Size(), modified: info.ModTime()}
+	v := Version{size: info.Size(), modified: info.ModTime(), mode: info.Mode()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		v.inode = st.Ino
+		v.inode, v.owner, v.group = st.Ino, st.Uid, st.Gid
 	}
 	return v
 }
@@ -77,6 +80,20 @@ func Again(prev *Set, changed []string, stale func(error)) *Set {
 		s.only[path] = true
 	}
 	return s
+}
+
+// Keep tells whether what was made of these files before is to stay when they
+// turn out to be no good together, each being readable by itself: so it is in a
+// set made by Again. Of what is wrong stale is told, unless none of them was read
+// anew: then it was told before.
+func (s *Set) Keep(wrong error, paths ...string) bool {
+	if s.stale == nil {
+		return false
+	}
+	if slices.ContainsFunc(paths, func(path string) bool { return s.only[path] }) {
+		s.stale(wrong)
+	}
+	return true
 }
 
 // Done lets go of the set before.
@@ -166,19 +183,29 @@ func read(path string) ([]byte, Version, error) {
 
 // Changed lists the files that are not what they were when they were read, or not
 // there any more, and have stayed so since the last look: whoever writes one may
-// not have finished. What it has listed once it does not list again.
+// not have finished. What it has listed once it lists again only beside something
+// new: a certificate that was no good may be, with the key that has come since.
 func (s *Set) Changed() []string {
-	var changed []string
+	var changed, again []string
 	for path, k := range s.kept {
 		now := VersionOf(path)
 		seen, settled := s.seen[path]
 		settled = settled && seen == now
 		s.seen[path] = now
-		if tried, ok := s.tried[path]; now != k.version && settled && !(ok && tried == now) {
+		tried, ok := s.tried[path]
+		switch {
+		case now == k.version || !settled:
+		case ok && tried == now:
+			again = append(again, path)
+		default:
 			s.tried[path] = now
 			changed = append(changed, path)
 		}
 	}
+	if changed == nil {
+		return nil
+	}
+	changed = append(changed, again...)
 	slices.Sort(changed)
 	return changed
 }

@@ -221,3 +221,36 @@ func TestWhatDidNotChangeIsNotReadBesideWhatDid(t *testing.T) {
 		t.Errorf("changed: %v", got)
 	}
 }
+
+func TestWhoMayReadAFileIsPartOfItsVersion(t *testing.T) {
+	f := newFolder(t, "key")
+	s := files.New(nil)
+	if _, err := files.Load(s, f.path, "", func(text []byte) (string, error) { return string(text), nil }); err != nil {
+		t.Fatal(err)
+	}
+	before := files.VersionOf(f.path)
+	for _, mode := range []os.FileMode{0o644, 0o600} {
+		if err := os.Chmod(f.path, mode); err != nil {
+			t.Fatal(err)
+		}
+		s.Changed()
+		if got := len(s.Changed()) == 1; got != (mode == 0o644) || (files.VersionOf(f.path) == before) == got {
+			t.Errorf("%v: changed %v", mode, got)
+		}
+	}
+}
+
+func TestKeepTellsOnlyOfWhatWasReadAnew(t *testing.T) {
+	wrong := errors.New("they do not fit")
+	if files.New(nil).Keep(wrong, "a") {
+		t.Error("what is wrong at the start is an error")
+	}
+	var told []error
+	s := files.Again(files.New(nil), []string{"a", "b"}, func(err error) { told = append(told, err) })
+	if !s.Keep(wrong, "x", "y") || told != nil {
+		t.Errorf("of files as before it told %v", told)
+	}
+	if !s.Keep(wrong, "x", "b") || len(told) != 1 || !errors.Is(told[0], wrong) {
+		t.Errorf("it told %v", told)
+	}
+}

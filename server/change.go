@@ -120,7 +120,7 @@ func (s *Server) openAll(c *change, conf *config.Config) (err error) {
 }
 
 func (c *change) add(key string, d *door.Listener) {
-	l := newListener(d)
+	l := newListener(key, d)
 	c.listeners[key] = l
 	c.opened = append(c.opened, l)
 }
@@ -148,6 +148,7 @@ func (s *Server) commit(c *change) {
 func (s *Server) enter(c *change) {
 	for _, e := range c.snapshot.Entries {
 		e.Front.Live.Store(e.Conf)
+		e.Front.Vault.Change(e.TLS)
 		for _, a := range e.Conf.Egress {
 			s.metrics.Egress(a.String())
 		}

@@ -111,6 +111,7 @@ func (s *Server) turnAway(l *listener, nc *net.TCPConn, why metrics.Reason, tell
 	if n := l.away.count(); n > 0 {
 		s.log.Warn("clients are turned away", "addr", nc.LocalAddr().String(), "reason", away[why].Say(), "count", n)
 	}
+	tell = tell && !l.secure() // a handshake for the answer is what there is no room for
 	if !tell || s.staff.away.Add(1) > maxAway {
 		if tell {
 			s.staff.away.Add(-1)

@@ -13,12 +13,14 @@ import (
 	"viaduct/forward"
 	"viaduct/relay"
 	"viaduct/snapshot"
+	"viaduct/tap"
 )
 
 // listener is a door, the entry behind it, and who came in. One that the
 // configuration has no more keeps its last entry.
 type listener struct {
 	*door.Listener
+	key      string
 	entry    atomic.Pointer[snapshot.Entry]
 	current  func() *forward.Proxy // l.proxy, made once
 	tunnels  relay.Set
@@ -32,14 +34,17 @@ type listener struct {
 	serving int                           // the same, those among them that have only just come
 }
 
-func newListener(d *door.Listener) *listener {
-	l := &listener{Listener: d, accepted: make(chan struct{}), all: map[*forward.Client]time.Time{}}
+func newListener(key string, d *door.Listener) *listener {
+	l := &listener{Listener: d, key: key, accepted: make(chan struct{}), all: map[*forward.Client]time.Time{}}
 	l.current = l.proxy
 	return l
 }
 
 // proxy is the proxy of the moment.
 func (l *listener) proxy() *forward.Proxy { return l.entry.Load().Proxy }
+
+// secure tells whether it speaks TLS.
+func (l *listener) secure() bool { return l.entry.Load().Speaks(l.key) }
 
 // isClosed tells whether nobody accepts any more.
 func (l *listener) isClosed() bool {
@@ -61,6 +66,9 @@ func (l *listener) expect() {
 // serve answers one client, who was expected and counted in at f. What the
 // goroutine needed for the one before, it may use again.
 func (l *listener) serve(nc net.Conn, f *snapshot.Front, old *forward.Client) *forward.Client {
+	if l.secure() {
+		nc = f.Vault.Server(tap.New(nc, nil))
+	}
 	home := forward.Home{Current: l.current, Draining: &l.draining, Tunnels: &l.tunnels, Ended: f.Release}
 	c := forward.Accept(nc, home, old)
 	l.clients.Lock()

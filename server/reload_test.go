@@ -3,9 +3,11 @@ package server_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -177,12 +179,25 @@ func TestListenersComeAndGo(t *testing.T) {
 	}
 }
 
+// quietPort is free at every address, and not one that a connection of somebody
+// else's could leave by meanwhile.
+func quietPort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(20000 + rand.IntN(10000))
+		if free, err := net.Listen("tcp", "0.0.0.0:"+port); err == nil {
+			_ = free.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
 // 127.0.0.1:port becomes 0.0.0.0:port and back, while both cannot be bound at a
 // time in the ordinary way.
 func TestListenAddressMayWidenOnTheSamePort(t *testing.T) {
-	free := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
-	_, port, _ := net.SplitHostPort(free.Addr().String())
-	_ = free.Close()
+	port := quietPort(t)
 	narrow, wide := plain("127.0.0.1:"+port), plain("0.0.0.0:"+port)
 	wide.Open = true
 	_, change := changing(t, narrow)

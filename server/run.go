@@ -51,7 +51,11 @@ func (s *Server) open() (again bool) {
 
 // begin has a listener accept.
 func (s *Server) begin(l *listener) {
-	s.log.Info("listening", "addr", l.Addr().String())
+	addr := l.Addr().String()
+	if l.secure() {
+		addr = "https://" + addr
+	}
+	s.log.Info("listening", "addr", addr)
 	go s.accept(l)
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"viaduct/accesslog"
 	"viaduct/config"
@@ -97,7 +98,7 @@ func New(o Options) (*Server, error) {
 		next.undo()
 		return nil, fmt.Errorf("systemd has passed a socket for %s, where nothing listens: make the socket unit and the configuration agree", s.inherited[0].Addr())
 	}
-	s.metrics.Read(metrics.Readings{UpstreamIdle: s.upstreamIdle, DNS: s.dns, LogDropped: s.access.Dropped, Lists: s.lists})
+	s.metrics.Read(metrics.Readings{UpstreamIdle: s.upstreamIdle, DNS: s.dns, LogDropped: s.access.Dropped, Lists: s.lists, Certificates: s.certificates, Minted: s.minted})
 	s.metrics.Egress(snapshot.System)
 	s.commit(next)
 	return s, nil
@@ -197,6 +198,10 @@ func (s *Server) upstreamIdle() (n int) {
 	}
 	return n
 }
+
+func (s *Server) certificates() map[string]time.Time { return s.current.Load().Certificates() }
+
+func (s *Server) minted() int { return s.current.Load().Minted() }
 
 func (s *Server) dns() metrics.DNS { return s.current.Load().DNS() }
 

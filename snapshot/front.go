@@ -7,6 +7,7 @@ import (
 
 	"viaduct/auth"
 	"viaduct/config"
+	"viaduct/door"
 	"viaduct/metrics"
 )
 
@@ -17,6 +18,7 @@ type Front struct {
 	Live    atomic.Pointer[config.Forward] // as the operator wants it
 	Metrics *metrics.Front
 	Release func(netip.AddrPort) // f.countOut, made once
+	Vault   door.Vault           // of the TLS of its listeners
 	memory  *auth.Memory
 
 	clients sync.Mutex         // guards what follows

@@ -4,13 +4,18 @@
 package snapshot
 
 import (
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"viaduct/accesslog"
 	"viaduct/auth"
+	"viaduct/authority"
 	"viaduct/config"
+	"viaduct/door"
 	"viaduct/exchange"
 	"viaduct/files"
 	"viaduct/forward"
@@ -33,6 +38,9 @@ type Snapshot struct {
 	Files     *files.Set
 	resolvers map[string]*resolve.Resolver
 	counted   metrics.DNS // by resolvers that are gone
+
+	authorities map[string]*authority.Authority
+	minted      int // by authorities that are gone
 }
 
 // Entry is one entry of the configuration at work.
@@ -42,6 +50,9 @@ type Entry struct {
 	Front  *Front
 	Policy *policy.Policy
 	Proxy  *forward.Proxy
+	TLS    *door.TLS // nil: no listener speaks it
+
+	secured *secured
 }
 
 // Transit is the way out: what connections to the far side have in common, and
@@ -81,12 +92,17 @@ func New(o Options) (*Snapshot, error) {
 	}
 	b := &builder{o, &Snapshot{
 		Conf: o.Conf, resolvers: map[string]*resolve.Resolver{}, Transits: map[string]*Transit{}, Files: o.Files,
+		authorities: map[string]*authority.Authority{}, minted: o.Prev.minted,
 	}}
 	defer o.Files.Done()
+	var errs []error
 	for i, keys := range Keys(o.Conf) {
-		if err := b.entry(i, keys); err != nil {
-			return nil, fmt.Errorf("forward[%d]: %w", i, err)
+		for _, err := range b.entry(i, keys) {
+			errs = append(errs, fmt.Errorf("forward[%d]: %w", i, err))
 		}
+	}
+	if errs != nil {
+		return nil, errors.Join(errs...)
 	}
 	b.next.counted = o.Prev.counted
 	for key, r := range o.Prev.resolvers {
@@ -94,21 +110,34 @@ func New(o Options) (*Snapshot, error) {
 			b.next.counted.Add(metrics.DNS(r.Stats()))
 		}
 	}
+	for key, a := range o.Prev.authorities {
+		if b.next.authorities[key] != a {
+			b.next.minted += a.Stats().Minted
+		}
+	}
 	return b.next, nil
 }
 
-// entry makes the i-th entry.
-func (b *builder) entry(i int, keys []string) error {
-	e := &Entry{Conf: &b.Conf.Forward[i], Keys: keys, Front: b.front(keys[0])}
-	t, err := b.transit(e.Conf)
-	if err == nil {
-		e.Policy, err = b.policy(e)
+// entry makes the i-th entry, or says all that is wrong with it.
+func (b *builder) entry(i int, keys []string) (errs []error) {
+	e := &Entry{Conf: &b.Conf.Forward[i], Keys: keys}
+	before := b.before(keys[0])
+	e.Front = before.Front
+	e.secured, errs = b.secured(e.Conf, before.secured)
+	t, err := b.transit(e.Conf, &e.secured.roots)
+	if err != nil {
+		errs = append(errs, err)
 	}
-	if err == nil {
-		e.Proxy = b.proxy(i, e, t)
-		b.next.Entries = append(b.next.Entries, e)
+	if e.Policy, err = b.policy(e); err != nil {
+		errs = append(errs, err)
 	}
-	return err
+	if len(errs) > 0 {
+		return errs
+	}
+	e.TLS = e.secured.tls.value
+	e.Proxy = b.proxy(i, e, t, e.secured.authority.value)
+	b.next.Entries = append(b.next.Entries, e)
+	return nil
 }
 
 // DNS adds up what the resolvers count, with those of former configurations: a
@@ -132,25 +161,26 @@ func (s *Snapshot) Close() {
 	}
 }
 
-// front takes over the front of that name, or makes one.
-func (b *builder) front(name string) *Front {
+// before is the entry whose front has that name, or one that has nothing yet but
+// its front.
+func (b *builder) before(name string) *Entry {
 	for _, e := range b.Prev.Entries {
 		if e.Front.Name == name {
-			return e.Front
+			return e
 		}
 	}
-	return newFront(name, b.Metrics.Front(name))
+	return &Entry{Front: newFront(name, b.Metrics.Front(name)), secured: &secured{}}
 }
 
 // transit takes over the way out that has the same options, or makes one.
-func (b *builder) transit(c *config.Forward) (*Transit, error) {
+func (b *builder) transit(c *config.Forward, roots *part[*x509.CertPool]) (*Transit, error) {
 	r, err := takeOver(b.next.resolvers, b.Prev.resolvers, fmt.Sprint(c.Resolver), func() (*resolve.Resolver, error) {
 		return resolve.New(resolve.Options{Servers: c.Resolver})
 	})
 	if err != nil {
 		return nil, err
 	}
-	key := fmt.Sprint(c.Resolver, c.Egress, c.EgressBy, c.UpstreamIdleTimeout, c.MaxHeader, c.AllowPrivate)
+	key := fmt.Sprint(c.Resolver, c.Egress, c.EgressBy, c.UpstreamIdleTimeout, c.MaxHeader, c.AllowPrivate, roots.key)
 	return takeOver(b.next.Transits, b.Prev.Transits, key, func() (*Transit, error) {
 		by, err := upstream.ParseEgressBy(c.EgressBy)
 		if err != nil {
@@ -158,7 +188,7 @@ func (b *builder) transit(c *config.Forward) (*Transit, error) {
 		}
 		return &Transit{
 			resolver: r, egress: upstream.NewEgress(c.Egress, by),
-			Pool: upstream.NewPool(upstream.Options{IdleTimeout: c.UpstreamIdleTimeout, MaxHeader: int(c.MaxHeader)}),
+			Pool: upstream.NewPool(upstream.Options{IdleTimeout: c.UpstreamIdleTimeout, MaxHeader: int(c.MaxHeader), Roots: roots.value}),
 		}, nil
 	})
 }
@@ -200,7 +230,7 @@ func (b *builder) failed(f *Front) func(auth.Failure) {
 }
 
 // proxy makes the brain and the hands of an entry, the i-th.
-func (b *builder) proxy(i int, e *Entry, t *Transit) *forward.Proxy {
+func (b *builder) proxy(i int, e *Entry, t *Transit, a *authority.Authority) *forward.Proxy {
 	c, f := e.Conf, e.Front
 	anonymity, _ := hop.ParseAnonymity(c.Anonymity) // it was checked
 	return forward.New(forward.Options{
@@ -212,14 +242,28 @@ func (b *builder) proxy(i int, e *Entry, t *Transit) *forward.Proxy {
 			Log:    b.Log, Metrics: f.Metrics, Panicked: b.Panicked,
 			Contact: c.Contact, Challenge: challenge(e.Policy.Gate),
 		},
-		Dialer: &upstream.Dialer{Lookup: t.resolver.Lookup, Egress: t.egress, NoPorts: b.noPorts},
+		Dialer: &upstream.Dialer{Lookup: t.resolver.Lookup, Egress: t.egress, NoPorts: b.noPorts, Shaken: shaken(f)},
 		Pool:   t.Pool,
 		Policy: e.Policy.Rules, Gate: e.Policy.Gate, Users: e.Policy.Users,
 		Open: c.Open, AnyPort: c.ConnectPorts == nil, ConnectPorts: c.ConnectPorts, SNI: forward.ParseSNI(c.SNI),
-		Recheck:  c.ReloadTunnels == "recheck",
+		TLS: asking(e), Recheck: c.ReloadTunnels == "recheck",
+		Inspect: e.Policy.Inspect, Authority: a, Filters: e.Policy.Filters,
 		Listener: fmt.Sprintf("forward[%d]", i), Listen: c.Listen, Via: "direct", Egress: c.Egress,
-		Metrics: f.Metrics, Rules: f.Metrics.Rules(append(e.Policy.Rules.Names(), forward.Reserved()...)),
+		Metrics: f.Metrics, Rules: f.Metrics.Rules(slices.Concat(e.Policy.Rules.Names(), forward.Reserved(), e.Policy.Filters.Names())),
 	})
+}
+
+// asking is the TLS of an entry if it asks clients for a certificate.
+func asking(e *Entry) *door.TLS {
+	if e.Conf.TLS.ClientCA == "" {
+		return nil
+	}
+	return e.TLS
+}
+
+// shaken counts the TLS handshakes with origins.
+func shaken(f *Front) func(ok bool) {
+	return func(ok bool) { f.Metrics.Handshake(metrics.SideOrigin, ok) }
 }
 
 // challenge is what a 407 asks for; without a gate there is none.
@@ -240,6 +284,12 @@ func (b *builder) noPorts(local netip.Addr) {
 		return
 	}
 	b.Metrics.PortsExhausted(local.String())
+}
+
+// Speaks tells whether the listener of this key speaks TLS.
+func (e *Entry) Speaks(key string) bool {
+	i := slices.Index(e.Keys, key)
+	return i >= 0 && config.Secure(e.Conf.Listen[i])
 }
 
 // Keys are the keys of the listeners of each entry: their addresses, and a
