@@ -14,9 +14,14 @@ import (
 // client is a raw connection to the proxy.
 type client struct {
 	testing.TB
-	conn *net.TCPConn
+	conn interface { // TCP, or TLS over it
+		net.Conn
+		CloseWrite() error
+	}
 	in   *bufio.Reader
 	fill func(string) string
+	lane lane
+	site string // HOST:PORT of the inspected tunnel that it is in
 }
 
 // dial connects to the proxy; the connection ends with the test.
@@ -27,7 +32,8 @@ func dial(t testing.TB, p *proxy) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	c := &client{TB: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn), fill: func(s string) string { return s }}
+	c := &client{TB: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn), fill: func(s string) string { return s }, lane: p.lane}
+	c.arrive()
 	return c.hurry()
 }
 
@@ -55,7 +61,14 @@ func (c *client) send(s string) *client {
 // try is send for a peer that may already be gone.
 func (c *client) try(s string) error {
 	c.hurry()
-	_, err := io.WriteString(c.conn, c.fill(s))
+	s = c.fill(s)
+	if c.lane == inspected {
+		var err error
+		if s, err = c.enter(s); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(c.conn, s)
 	return err
 }
 
@@ -153,6 +166,11 @@ func stage(t testing.TB, p *proxy, script func(*originConn)) (*client, *origin) 
 	o := newOrigin(t, script)
 	c := dial(t, p)
 	c.fill = o.places
+	if c.lane == inspected {
+		if _, err := c.enter(""); err != nil { // before goroutines send and read
+			t.Fatal(err)
+		}
+	}
 	return c, o
 }
 

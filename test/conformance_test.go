@@ -47,7 +47,7 @@ func conformance() []row {
 		processRows, commandRows, nameRows,
 		egressRows, reloadRows, overloadRows, logRows, systemdRows,
 		authRows, authUsersRows, authGuessRows, authServiceRows,
-		policyRows, bypassRows, addressRows, listRows, explainRows, recheckRows, sniRows)
+		policyRows, bypassRows, addressRows, listRows, explainRows, recheckRows, sniRows, tlsRows, inspectRows, filterRows, glassRows)
 }
 
 func TestConformance(t *testing.T) {
@@ -59,6 +59,7 @@ func TestConformance(t *testing.T) {
 	for _, r := range conformance() {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
+			outcomes.note(t, r.name)
 			r.run(t, h.door(t, r.door))
 		})
 	}
@@ -69,6 +70,7 @@ type house struct {
 	mu      sync.Mutex
 	running map[string]*proxy
 	dir     string
+	lane    lane
 }
 
 func (h *house) door(t *testing.T, name string) *proxy {
@@ -89,7 +91,7 @@ func (h *house) door(t *testing.T, name string) *proxy {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p, err := launch{flags: flags}.open(dir)
+	p, err := launch{flags: flags, lane: h.lane}.open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,14 +146,17 @@ func document() string {
 What viaduct is held to on the wire, row by row. Every row is a test over raw
 sockets against the built binary: ` + "`go test ./test -run 'TestConformance/NAME'`" + `.
 The numbers of the second column are the rows of the research that the test
-covers. This file is written by ` + "`VIADUCT_UPDATE=1 go test -run TestConformanceDocument ./test`" + `
+covers. A row of the *fast* lane may run on others, too: *library*, where a
+filter matches every request, *inspected*, inside TLS that the proxy opens, and
+*tls*, over an https:// listener (` + "`TestLibraryLane/NAME`, `TestInspectedLane/NAME`" + `,
+` + "`TestSecureLane/NAME`; `TestLaneTable`" + ` prints what became of all of them). This file is written by ` + "`VIADUCT_UPDATE=1 go test -run TestConformanceDocument ./test`" + `
 and compared by the same test.
 
-| row | test | clause | expected |
-| --- | --- | --- | --- |
+| row | test | clause | lanes | expected |
+| --- | --- | --- | --- | --- |
 `)
 	for _, r := range conformance() {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.name, r.tests, clause(r.name), r.want)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r.name, r.tests, clause(r.name), lanesOf(r.name), r.want)
 	}
 	b.WriteString(`
 ## Load and leaks

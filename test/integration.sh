@@ -12,6 +12,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/integration/lab.sh"
 source "$root/test/integration/chromium.sh"
 # shellcheck source-path=SCRIPTDIR source=integration/policy.sh
 source "$root/test/integration/policy.sh"
+# shellcheck source-path=SCRIPTDIR source=integration/inspect.sh
+source "$root/test/integration/inspect.sh"
 only=("$@") tried=0
 
 need openssl curl wget git apt-get dpkg-deb node npm javac ssh scp dropbear dropbearkey nc.openbsd corkscrew connect-proxy certutil chromium /usr/bin/python3
@@ -27,7 +29,7 @@ fi
 enter "$@"
 
 proxy_at=http://10.0.0.1:3128
-ca=$lab/ca.crt
+ca=$lab/ca.crt office=$lab/office.crt
 clients=$root/test/integration/clients
 
 # client runs a program in the client's place, with an environment that says
@@ -52,7 +54,7 @@ says() {
 # try runs a check, after which the access log has to have these lines more, and
 # no failure.
 #
-#   try NAME 'METHOD TARGET STATUS[, …]' FUNCTION [ARGS]
+#   try NAME '[METHOD TARGET STATUS[, …]]' FUNCTION [ARGS]
 try() {
 	local name=$1 lines=$2 word wanted=${#only[@]}
 	shift 2
@@ -88,25 +90,63 @@ news() { tail -n "+$(($1 + 1))" $lab/access.log; }
 
 logged() {
 	local line
+	[[ -n $2 ]] || return 0
 	while IFS= read -r line; do
 		news "$1" | sed -E 's/.*"method":"([^"]*)".*"target":"([^"]*)".*"status":([0-9]+).*/\1 \2 \3/' | grep -Fx -- "$line" >/dev/null || return 1 # -q would leave sed without a reader
 	done <<<"${2//, /$'\n'}"
 }
 
+# told looks for a text in what is new in the access log since the check began.
+told() { news "$before" | grep -F -- "$1" >/dev/null; } # -q would leave tail without a reader
+
+# tells runs a command that has to leave a text in the access log: tells TEXT COMMAND…
+tells() {
+	local text=$1
+	shift
+	"$@" && within 10 told "$text" && return
+	echo "wanted in the access log: $text"
+	return 1
+}
+
 # sum is the checksum of a file as the origin writes it.
 sum() { sha256sum <"$1" | cut -d ' ' -f 1; }
 
-# authority makes a certificate authority and a certificate of the origin.
-authority() {
-	local ec='openssl req -batch -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
-	$ec -x509 -days 2 -subj '/CN=the lab' -keyout $lab/ca.key -out $ca \
-		-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign &&
-		$ec -subj /CN=origin.test -keyout $lab/origin.key -out $lab/origin.csr &&
-		openssl x509 -req -days 2 -in $lab/origin.csr -CA $ca -CAkey $lab/ca.key -CAcreateserial -out $lab/origin.crt \
-			-extfile <(printf '%s\n' 'subjectAltName=DNS:origin.test,DNS:*.origin.test' extendedKeyUsage=serverAuth)
+# request makes a key and asks for a certificate, or makes one that its key signs.
+request() {
+	local name=$1
+	shift
+	openssl req -batch -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name" "$@"
 }
 
-with_curl() { client curl -sS --max-time 30 -x $proxy_at --cacert $ca "$@"; }
+# authority makes a certificate authority: authority FILE NAME, FILE without its ending.
+authority() {
+	request "$2" -x509 -days 30 -keyout "$1.key" -out "$1.crt" -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign
+}
+
+# certify lets an authority issue a certificate for server or client:
+#
+#   certify FILE AUTHORITY NAME USE [DAYS [ALTERNATIVE NAMES]]
+certify() {
+	request "$3" -keyout "$1.key" -out "$1.csr" &&
+		openssl x509 -req -days "${5:-30}" -in "$1.csr" -CA "$2.crt" -CAkey "$2.key" -CAcreateserial -out "$1.crt" \
+			-extfile <(printf '%s\n' "extendedKeyUsage=$4Auth" ${6:+"subjectAltName=$6"})
+}
+
+# certificates makes the authority of the web and that of the office, where the
+# proxy stands, and what they issued. A wildcard holds for one label.
+certificates() {
+	authority $lab/ca 'the lab' && authority $lab/office 'the office' && authority $lab/stranger-ca 'a stranger' &&
+		certify $lab/origin $lab/ca origin.test server 30 DNS:origin.test,DNS:*.origin.test &&
+		certify $lab/late $lab/ca late server -1 DNS:late.bad.origin.test &&
+		certify $lab/stranger $lab/stranger-ca stranger server 30 DNS:stranger.bad.origin.test &&
+		certify $lab/proxy $lab/office proxy server 30 IP:10.0.0.1 &&
+		certify $lab/named $lab/office proxy.test server 30 DNS:proxy.test &&
+		certify $lab/ada $lab/office ada client &&
+		certify $lab/intruder $lab/stranger-ca ada client &&
+		cat $ca $office >$lab/both.crt
+}
+
+with_curl() { client curl -sS --max-time 30 -x $proxy_at --proxy-cacert $office --cacert $ca "$@"; }
 
 curl_says() {
 	local text=$1
@@ -130,7 +170,7 @@ curl_range() {
 
 curl_many() {
 	local answers
-	answers=$(client curl -Z --parallel-max 50 -x $proxy_at 'http://many.origin.test/hello?[1-400]' 2>/dev/null | sort | uniq -c) # -s does not silence -Z
+	answers=$(client curl -Z --parallel-max 50 -x $proxy_at --proxy-cacert $office --cacert $ca "$1/hello?[1-400]" 2>/dev/null | sort | uniq -c) # -s does not silence -Z
 	[[ $answers =~ ^\ *400\ hello\ GET\ HTTP/1.1\ many.origin.test$ ]] && return
 	echo "$answers"
 	return 1
@@ -149,7 +189,7 @@ wget_files() {
 		cmp $lab/got $lab/large
 }
 
-with_git() { client git -c "http.proxy=$proxy_at" -c "http.sslCAInfo=$ca" "$@"; }
+with_git() { client git -c "http.proxy=$proxy_at" -c "http.proxySSLCAInfo=$office" -c "http.sslCAInfo=$ca" "$@"; }
 
 git_setup() {
 	local bare=$lab/www/git/project.git work=$lab/project
@@ -251,7 +291,7 @@ npm_setup() {
 }
 
 npm_installs() {
-	local site=$1 here=$lab/npm/${1%%:*} name
+	local site=$1 here=$lab/npm/${1//[:\/]/-} name
 	for name in tiny tinier; do
 		sed "s|SITE|$site|" $lab/www/npm/$name.json >$lab/www/npm/$name
 	done
@@ -325,12 +365,12 @@ came_from_proxy() {
 	! grep ^open $lab/origin.log | grep -vE '^open (93\.184\.216\.1|\[2606:2800::1\]):'
 }
 
-authority >$lab/output 2>&1 || die "openssl: $(cat $lab/output)"
+certificates >$lab/output 2>&1 || die "openssl: $(cat $lab/output)"
 head -c 8388608 /dev/urandom >$lab/large
 yes 'viaduct ' 2>/dev/null | tr -d '\n' | head -c 8388608 >$lab/text
 cp $lab/large $lab/www/large
 { git_setup && apt_setup && npm_setup && chromium_setup && ssh_setup; } >$lab/output 2>&1 || die "$(cat $lab/output)"
-origin -cert $lab/origin.crt -key $lab/origin.key origin.test=93.184.216.34,2606:2800::34
+origin -certs $lab/origin,$lab/late,$lab/stranger origin.test=93.184.216.34,2606:2800::34
 forward --connect-ports 80,443,2222 --upstream-idle-timeout 2s || exit 1
 base=$(sockets)
 
@@ -345,7 +385,7 @@ try 'curl: CONNECT by HTTP/1.0' 'CONNECT curl.origin.test:443 200' curl_says 'he
 try 'curl: uploads by http' 'PUT http://up.origin.test/sum 200, POST http://up.origin.test/sum 200' curl_uploads http://up.origin.test
 try 'curl: uploads by https' 'CONNECT up.origin.test:443 200' curl_uploads https://up.origin.test
 try 'curl: a range' 'GET http://range.origin.test/large 206' curl_range
-try 'curl: 400 requests, 50 at a time' 'GET http://many.origin.test/hello 200' curl_many
+try 'curl: 400 requests, 50 at a time' 'GET http://many.origin.test/hello 200' curl_many http://many.origin.test
 try 'wget: http' 'GET http://wget.origin.test/hello 200, PUT http://wget.origin.test/sum 200, GET http://wget.origin.test/large 206' wget_files http://wget.origin.test
 try 'wget: https' 'CONNECT wget.origin.test:443 200' wget_files https://wget.origin.test
 try 'git: clone and push by http' 'POST http://git.origin.test/git/project.git/git-receive-pack 200' git_both http://git.origin.test http
@@ -377,5 +417,7 @@ stop
 report 'viaduct: ends well' ended_well
 logins
 denials
+doors
+inspections
 [[ $tried -gt 0 ]] || die "no check's name begins with any of: ${only[*]}"
 summary

@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"io"
 	"net"
 	"strings"
@@ -16,6 +17,7 @@ type origin struct {
 	addr, host, port string
 
 	ln     net.Listener
+	tls    *tls.Config // how it speaks TLS, if it does
 	script func(*originConn)
 	over   chan struct{} // closed when the test ends
 
@@ -47,11 +49,25 @@ func newOrigin(t testing.TB, script func(*originConn)) *origin {
 
 func newOriginAt(t testing.TB, addr string, script func(*originConn)) *origin {
 	t.Helper()
+	var secure *tls.Config
+	if laneOf(t) == inspected {
+		s, err := testAuthorities()
+		if err != nil {
+			t.Fatal(err)
+		}
+		secure = s.secure()
+	}
+	return newOriginTLS(t, addr, secure, script)
+}
+
+// newOriginTLS is newOriginAt for an origin that speaks TLS, unless conf is nil.
+func newOriginTLS(t testing.TB, addr string, conf *tls.Config, script func(*originConn)) *origin {
+	t.Helper()
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &origin{ln: ln, addr: ln.Addr().String(), script: script, over: make(chan struct{})}
+	o := &origin{ln: ln, addr: ln.Addr().String(), script: script, tls: conf, over: make(chan struct{})}
 	o.host, o.port, _ = net.SplitHostPort(o.addr)
 	go o.accept()
 	t.Cleanup(o.close)
@@ -65,6 +81,9 @@ func (o *origin) accept() {
 			return
 		}
 		conn.SetDeadline(time.Now().Add(4 * patience))
+		if o.tls != nil {
+			conn = tls.Server(conn, o.tls)
+		}
 		o.mu.Lock()
 		c := &originConn{Conn: conn, o: o, n: len(o.conns)}
 		c.in = bufio.NewReader(c)
@@ -76,10 +95,18 @@ func (o *origin) accept() {
 
 func (c *originConn) play() {
 	defer c.Close()
-	c.o.script(c)
+	if c.greets() {
+		c.o.script(c)
+	}
 	c.mu.Lock()
 	c.done = true
 	c.mu.Unlock()
+}
+
+// greets does the handshake of an origin that speaks TLS.
+func (c *originConn) greets() bool {
+	secure, ok := c.Conn.(*tls.Conn)
+	return !ok || secure.Handshake() == nil
 }
 
 func (o *origin) close() {
@@ -140,12 +167,15 @@ func (c *originConn) drain() error {
 	return err
 }
 
-func (c *originConn) closeWrite() { c.Conn.(*net.TCPConn).CloseWrite() }
+func (c *originConn) closeWrite() { c.Conn.(interface{ CloseWrite() error }).CloseWrite() }
 
 // reset ends the connection with a RST.
 func reset(c net.Conn) {
 	if o, ok := c.(*originConn); ok {
 		c = o.Conn
+	}
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
 	}
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()

@@ -23,6 +23,7 @@ type proxy struct {
 	port   string
 	access string // path of its access log
 	conf   string // path of its configuration file, if it runs from one
+	lane   lane   // which its requests take
 	cmd    *exec.Cmd
 	out    strings.Builder // standard output, complete when the process has ended
 	ended  chan struct{}
@@ -41,6 +42,7 @@ type launch struct {
 	hosts   string     // content of /etc/hosts as the process sees it
 	files   int        // how many descriptors it may have; 0 means as many as we
 	sockets []*os.File // handed over as systemd does
+	lane    lane       // that its requests are to take; that of the test unless it is given
 }
 
 // lenient lifts the two rules that would keep a test from its own origins.
@@ -61,6 +63,9 @@ func startBare(t testing.TB, flags ...string) *proxy {
 
 func (l launch) start(t testing.TB) *proxy {
 	t.Helper()
+	if l.lane == "" {
+		l.lane = laneOf(t)
+	}
 	p, err := l.open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +76,11 @@ func (l launch) start(t testing.TB) *proxy {
 
 // open starts the process and waits until it says where it listens.
 func (l launch) open(dir string) (*proxy, error) {
-	p := &proxy{access: filepath.Join(dir, "access.log"), ended: make(chan struct{})}
+	p := &proxy{access: filepath.Join(dir, "access.log"), ended: make(chan struct{}), lane: l.lane}
+	l, err := l.divert(p.access)
+	if err != nil {
+		return nil, err
+	}
 	args := l.args
 	switch {
 	case l.conf != "":

@@ -154,7 +154,8 @@ func dialFrom(t testing.TB, p *proxy, ip string) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	c := &client{TB: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn), fill: func(s string) string { return s }}
+	c := &client{TB: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn), fill: func(s string) string { return s }, lane: p.lane}
+	c.arrive()
 	return c.hurry()
 }
 

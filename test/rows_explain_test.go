@@ -14,6 +14,8 @@ var explainRows = []row{
 	{"product-1/explain", "–", "`viaduct explain`, from the file and by the running instance, says the same as /api/explain, and what then happens: decision, rule, phase, status and sentence. It sends nothing and looks nothing up.", own, explains},
 	{"product-1/explain-open", "–", "What the address of a name decides is said to be open; --addr closes it. People get a verdict and a table of the rules, programs JSON.", own, explainsOpen},
 	{"product-1/explain-mistakes", "–", "An unknown listener, a url that is none, both sources at once: exit 1; a file or an instance that is not there: exit 2; each says what to do.", own, explainMistakes},
+	{"product-2/explain-inside", "–", "A question for an https:// address goes on inside a tunnel that is opened, by method and path, and names the filters and the one that ends it: as it then happens. A tunnel that stays closed is said to hide them.", own, explainsInside},
+	{"product-2/explain-certificates", "–", "With --tls-client-ca, a question without a user is answered as a client without a certificate is, one with a user as who shows one for it; that a certificate has groups of its own is said to be open.", own, explainsCertificates},
 	{"product-6/api-explain-protected", "–", "/api/explain is under the protections of /metrics: token, Host, GET alone.", own, explainProtected},
 }
 
@@ -216,6 +218,125 @@ func explainsOpen(t *testing.T, _ *proxy) {
 			if !strings.Contains(table, "  "+name+" ") {
 				t.Errorf("the table has no rule %s:\n%s", name, table)
 			}
+		}
+	}
+}
+
+// hidden is a question about a request inside a tunnel.
+type hidden struct {
+	method, host, path, addr string
+
+	decision, rule, phase string
+	status                float64
+}
+
+func explainsInside(t *testing.T, _ *proxy) {
+	s := newNames(t, func(q query) reply {
+		if q.name == "inner.test" {
+			return reply{addrs: []string{"127.0.0.2"}}
+		}
+		return reply{addrs: []string{"127.0.0.1"}}
+	})
+	admin := freePort(t)
+	p := launch{conf: fmt.Sprintf("admin: {listen: %q}\n", admin) + glassText(t, "[{name: bank, pass: {host: [.bank.test]}}, {name: glass, decrypt: {host: [.test]}}]",
+		`resolver: ["`+s.addr+`"]`, "rules:",
+		"  - {name: uploads, deny: {method: [POST], path: [/upload]}}",
+		"  - {name: cellar, deny: {addr: [127.0.0.2]}}", "filters:",
+		`  - {name: team, request: {set: ["Content-Type: a/b"]}}`,
+		"  - {name: typed, match: {path: [/typed]}, deny: {request_type: [a/b]}}",
+		"  - {name: zips, deny: {request_type: [application/zip]}}",
+		"  - {name: none, match: {path: [/none]}, deny: {}}",
+		"  - {name: old, match: {path: [/old]}, redirect: {to: \"https://new.test\", keep_path: true, status: 308}}",
+		"  - {name: gone, match: {path: [/gone]}, respond: {status: 410}}")}.start(t)
+	o := newSecure(t, says(ok("fine")))
+	for _, h := range []hidden{
+		{method: "GET", host: "a.test", path: "/", addr: "127.0.0.1", decision: "allow", phase: "address"},
+		{method: "POST", host: "a.test", path: "/x/../upload?q", decision: "deny", rule: "uploads", phase: "name", status: 403},
+		{method: "GET", host: "inner.test", path: "/", addr: "127.0.0.2", decision: "deny", rule: "cellar", phase: "address", status: 403},
+		{method: "GET", host: "inner.test", path: "/old?q", addr: "127.0.0.2", decision: "allow", rule: "old", phase: "filter", status: 308},
+		{method: "GET", host: "a.test", path: "/gone", decision: "allow", rule: "gone", phase: "filter", status: 410},
+		{method: "PUT", host: "a.test", path: "/none", decision: "deny", rule: "none", phase: "filter", status: 403},
+		{method: "GET", host: "a.test", path: "/typed", decision: "deny", rule: "typed", phase: "filter", status: 403},
+	} {
+		h.wantSame(t, p, o, admin)
+	}
+	all := explained(t, "-c", p.conf, "POST", "https://a.bank.test/upload")
+	bank, _ := all[0]["inspect"].(map[string]any)
+	wantFields(t, bank, map[string]any{"rule": "bank", "effect": "pass"})
+	if says, _ := bank["result"].(string); !strings.Contains(says, "POST /upload in it is not seen") || all[0]["decision"] != "allow" || all[0]["inside"] != nil {
+		t.Errorf("a closed tunnel: %v", all[0])
+	}
+	if alone := explained(t, "-c", p.conf, "a.test:443")[0]; alone["inside"] != nil || !strings.Contains(fmt.Sprint(alone["open"]), "https://a.test/") {
+		t.Errorf("a tunnel alone: %v", alone)
+	}
+}
+
+// wantSame fails unless it is explained as it happens.
+func (h *hidden) wantSame(t *testing.T, p *proxy, o *origin, admin string) {
+	t.Helper()
+	address := "https://" + h.host + ":" + o.port + h.path
+	ask := []string{h.method, address}
+	if h.addr != "" {
+		ask = append([]string{"--addr", h.addr}, ask...)
+	}
+	all := explained(t, append([]string{"-c", p.conf}, ask...)...)
+	if running := explained(t, append([]string{"--admin", admin}, ask...)...); !reflect.DeepEqual(all, running) {
+		t.Errorf("%+v:\nfrom the file    %v\nby the instance  %v", *h, all, running)
+	}
+	opened, _ := all[0]["inspect"].(map[string]any)
+	wantFields(t, opened, map[string]any{"rule": "glass", "effect": "decrypt"})
+	wantFields(t, all[0], map[string]any{"decision": "allow", "status": nil})
+
+	c := look(t, p, h.host, o)
+	m := c.ask(h.method+" "+h.path+" HTTP/1.1", "Host: "+h.host+":{P}", "Content-Length: 0").answer()
+	c.conn.Close()
+	path, _, _ := strings.Cut(address, "?")
+	line := p.of(t, path, 1)[0]
+	said, _ := all[0]["inside"].(map[string]any)
+	for key, want := range map[string]any{"decision": h.decision, "rule": h.rule, "phase": h.phase} {
+		if want == "" {
+			want = nil
+		}
+		if said[key] != want || line[key] != want {
+			t.Errorf("%+v: %s is explained as %v and logged as %v", *h, key, said[key], line[key])
+		}
+	}
+	if h.status == 0 {
+		m.want(t, 200, "fine")
+		wantFields(t, said, map[string]any{"status": nil, "via": "direct"})
+		return
+	}
+	says, _ := said["says"].(string)
+	if float64(m.status()) != h.status || said["status"] != h.status || !strings.HasPrefix(m.body, says) && m.get("Location") != says {
+		t.Errorf("%+v: got %q %q; %v", *h, m.raw, m.body, said)
+	}
+}
+
+func explainsCertificates(t *testing.T, _ *proxy) {
+	people, file := clientCA(t)
+	g := newGate(t, ", client_ca: "+file, "rules: [{name: ann, allow: {user: [ann]}}, {name: ops, allow: {group: [ops]}}]")
+	c, o := g.stage(t, says(ok("fine")))
+	nobody := explained(t, "-c", g.conf, "http://"+o.addr+"/")[0]
+	m := c.ask("GET http://{O}/ HTTP/1.1", "Host: {O}").answer()
+	m.wantDenied(t, "auth")
+	wantFields(t, nobody, map[string]any{"decision": "deny", "rule": "auth", "phase": "auth", "status": 403.0, "open": nil})
+	if says, _ := nobody["says"].(string); !strings.Contains(m.body, says) || !strings.Contains(says, "client certificate") {
+		t.Errorf("the text is %q, not %q", m.body, nobody["says"])
+	}
+	for user, want := range map[string]map[string]any{
+		"ann": {"decision": "allow", "rule": "ann", "via": "direct"},
+		"ben": {"decision": "deny", "rule": "default", "status": 403.0},
+	} {
+		known := explained(t, "-c", g.conf, "--user", user, "http://"+o.addr+"/")[0]
+		wantFields(t, known, want)
+		if open, _ := known["open"].(string); !strings.Contains(open, "certificate of "+user+" has groups") {
+			t.Errorf("open is %q", known["open"])
+		}
+		c := g.dial(t, g.showing(people.signs(t, person(user))))
+		c.fill = o.places
+		m := c.ask("GET http://{O}/ HTTP/1.1", "Host: {O}").answer()
+		if status, denied := want["status"]; denied != (m.status() == 403) || denied && status != 403.0 {
+			t.Errorf("%s: got %q", user, m.raw)
 		}
 	}
 }

@@ -57,6 +57,10 @@ forward:
 // write replaces the configuration file in one go.
 func (p *proxy) write(t testing.TB, text string) {
 	t.Helper()
+	text, err := p.lane.divert(text)
+	if err != nil {
+		t.Fatal(err)
+	}
 	replaceFile(t, p.conf, text)
 }
 

@@ -5,7 +5,7 @@
 #   ./test/run.sh lint test    these stages, of: format vet lint test race
 #                              clients egress fuzz bench
 #
-# VIADUCT_FUZZTIME=10m fuzzes every target for that long instead of 5s.
+# VIADUCT_FUZZTIME=10m fuzzes every target for that long instead of 3s.
 set -uo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -155,7 +155,7 @@ stage_bench() {
 fuzz() {
 	local try
 	for try in 1 2 3; do
-		go test -vet=off -run '^$' -fuzz "^$2\$" -fuzztime "${VIADUCT_FUZZTIME:-5s}" "$1" >"$work/try" 2>&1 && break
+		go test -vet=off -run '^$' -fuzz "^$2\$" -fuzztime "${VIADUCT_FUZZTIME:-3s}" "$1" >"$work/try" 2>&1 && break
 		if [[ $try -eq 3 ]] || ! grep -qx ' *context deadline exceeded' "$work/try" || grep -q 'Failing input' "$work/try"; then
 			cat "$work/try"
 			return 1

@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -32,8 +33,26 @@ func TestSmuggling(t *testing.T) {
 	for _, s := range smuggling {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
+			outcomes.note(t, "smuggling corpus")
 			s.judge(t, p, s.bytes)
 		})
+	}
+}
+
+// TestLaneTable tells what became of each row on each lane, as far as the
+// tests before it ran.
+func TestLaneTable(t *testing.T) {
+	var names []string
+	for _, r := range conformance() {
+		if lanesOf(r.name) != string(fast) {
+			names = append(names, r.name)
+		}
+	}
+	t.Log("\n" + outcomes.table(append(names, "smuggling corpus")))
+	for name := range maps.Keys(merged(notOnLibrary, notInspected, notSecure)) {
+		if !slices.ContainsFunc(conformance(), func(r row) bool { return r.name == name }) {
+			t.Errorf("no row is called %s", name)
+		}
 	}
 }
 

@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2154 # the names of integration.sh
 # Chromium in integration.sh.
 
-# chromium_setup lets the browser trust the authority, and makes a page that
+# chromium_setup lets the browser trust the authorities, and makes a page that
 # fetches and speaks WebSocket.
 chromium_setup() {
 	mkdir -p $lab/home/.pki/nssdb &&
 		certutil -d sql:$lab/home/.pki/nssdb -N --empty-password &&
-		certutil -d sql:$lab/home/.pki/nssdb -A -t C,, -n lab -i $ca
+		chromium_trusts lab $ca && chromium_trusts office $office || return 1
 	cat >$lab/www/page.html <<-'END'
 		<!doctype html><title>lab</title><link rel="icon" href="data:,"><body><script>
 		const show = (text) => document.body.append(`[${text}]`);
@@ -28,14 +28,15 @@ chromium_setup() {
 	END
 }
 
+chromium_trusts() { certutil -d sql:$lab/home/.pki/nssdb -A -t C,, -n "$1" -i "$2"; }
+
 # browser is how it is started, in a folder of its own each time.
 browser=(--headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run
-	--disable-background-networking --disable-component-update --disable-sync --disable-default-apps
-	--proxy-server=http://10.0.0.1:3128)
+	--disable-background-networking --disable-component-update --disable-sync --disable-default-apps)
 
 # browse prints a page.
 browse() {
-	client chromium "${browser[@]}" --user-data-dir="$(mktemp -d $lab/chromium.XXXXXX)" --dump-dom "$1"
+	client chromium "${browser[@]}" --proxy-server=$proxy_at --user-data-dir="$(mktemp -d $lab/chromium.XXXXXX)" --dump-dom "$1"
 }
 
 # page_shows runs what prints a page, in which all texts have to be.
@@ -69,5 +70,5 @@ browse_loudly() { browse "$1" 2>&1; }
 # log_in prints a page to somebody who is asked for a name and a password: log_in
 # PASSWORD URL.
 log_in() {
-	client node "$clients/chromium.mjs" "$user" "$1" "$2" "${browser[@]}" --user-data-dir="$(mktemp -d $lab/chromium.XXXXXX)"
+	client node "$clients/chromium.mjs" "$user" "$1" "$2" "${browser[@]}" --proxy-server=$proxy_at --user-data-dir="$(mktemp -d $lab/chromium.XXXXXX)"
 }

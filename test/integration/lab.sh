@@ -150,7 +150,7 @@ stop() {
 # ended_well looks at how the proxy ended, and at what it said.
 ended_well() {
 	[[ $code -eq 0 ]] || echo "exit code $code after SIGTERM"
-	! grep -E 'panic|goroutine |DATA RACE|level=(ERROR|WARN)' $lab/viaduct.err && [[ $code -eq 0 ]]
+	! grep -E -A 40 -m 3 'panic|goroutine |DATA RACE|level=(ERROR|WARN)' $lab/viaduct.err && [[ $code -eq 0 ]]
 }
 
 # report runs a check and tells how it went; of what failed, everything.

@@ -10,7 +10,8 @@ import { createRequire } from "node:module";
 const [name, proxy, site] = process.argv.slice(2);
 const load = createRequire(`${process.env.NODE_HOME}/`); // where the packages are installed
 const large = Buffer.alloc(8 << 20, "viaduct ");
-const { hostname, port, username, password } = new URL(proxy);
+const { protocol, hostname, port, username, password } = new URL(proxy);
+const by = (protocol) => (protocol === "https:" ? https : http);
 const login = Buffer.from(decodeURIComponent(`${username}:${password}`)).toString("base64");
 const who = username ? { "Proxy-Authorization": `Basic ${login}` } : {};
 
@@ -21,9 +22,8 @@ function* pieces() {
 
 // ask sends a request of node:http or node:https.
 function ask(url, options, body) {
-  const { request } = url.startsWith("https:") ? https : http;
   return new Promise((resolve, reject) => {
-    const r = request(url, { ...options, method: body ? "POST" : "GET" }, (answer) => {
+    const r = by(options.protocol ?? new URL(url).protocol).request(url, { ...options, method: body ? "POST" : "GET" }, (answer) => {
       let text = "";
       answer.setEncoding("utf8").on("data", (s) => (text += s));
       answer.on("end", () => resolve(`${answer.statusCode} ${text.trim()}`));
@@ -36,7 +36,7 @@ function ask(url, options, body) {
 // tunnel asks the proxy for a connection, as programs do that know no agent.
 function tunnel(to) {
   return new Promise((resolve, reject) => {
-    const r = http.request({ hostname, port, method: "CONNECT", path: `${site}:${to}`, headers: who });
+    const r = by(protocol).request({ hostname, port, method: "CONNECT", path: `${site}:${to}`, headers: who });
     r.on("connect", (answer, socket) => (answer.statusCode === 200 ? resolve(socket) : reject(answer.statusCode)));
     r.on("error", reject).end();
   });
@@ -45,7 +45,7 @@ function tunnel(to) {
 const clients = {
   async core(url, body) {
     if (url.startsWith("http:")) {
-      return ask(url, { hostname, port, path: url, headers: { Host: site, ...who } }, body);
+      return ask(url, { protocol, hostname, port, servername: hostname, path: url, headers: { Host: site, ...who } }, body);
     }
     const socket = await tunnel(443);
     const secure = tls.connect({ socket, servername: site });

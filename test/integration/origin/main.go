@@ -2,13 +2,14 @@
 // among them, git repositories, and the only name server that knows their
 // names. It writes a line for every connection that reaches it.
 //
-//	origin -root DIR -dns ADDR [-cert FILE -key FILE] NAME=ADDR[,ADDR…] …
+//	origin -root DIR -dns ADDR [-certs FILE[,FILE…]] NAME=ADDR[,ADDR…] …
 //
 // A name stands for itself and for all names below it.
 package main
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"io"
@@ -24,17 +25,16 @@ import (
 func main() {
 	root := flag.String("root", ".", "`DIR` whose files are served, git repositories in git/ among them")
 	dns := flag.String("dns", "", "`ADDR` of the name server")
-	cert := flag.String("cert", "", "`FILE` with the certificate for port 443; without it nobody listens there")
-	key := flag.String("key", "", "`FILE` with its key")
+	certs := flag.String("certs", "", "`FILES` of the certificates for port 443, each with its key beside it, without .crt and .key; without one nobody listens there")
 	flag.Parse()
-	if err := run(*root, *dns, *cert, *key, flag.Args()); err != nil {
+	if err := run(*root, *dns, *certs, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
 }
 
 // run serves until one of its servers fails.
-func run(root, dns, cert, key string, names []string) error {
+func run(root, dns, certs string, names []string) error {
 	z, err := parseZone(names)
 	if err != nil {
 		return err
@@ -51,15 +51,32 @@ func run(root, dns, cert, key string, names []string) error {
 	s := &http.Server{Handler: site(root), ConnState: note}
 	go func() { failed <- z.serve(pc) }()
 	go func() { failed <- s.Serve(plain) }()
-	if cert != "" {
+	if certs != "" {
+		if s.TLSConfig, err = shown(certs); err != nil {
+			return err
+		}
 		secure, err := net.Listen("tcp", ":443")
 		if err != nil {
 			return err
 		}
-		go func() { failed <- s.ServeTLS(secure, cert, key) }()
+		go func() { failed <- s.ServeTLS(secure, "", "") }()
 	}
 	fmt.Println("ready")
 	return <-failed
+}
+
+// shown loads the certificates: a client gets the one for the name that it asks
+// for, else the first.
+func shown(certs string) (*tls.Config, error) {
+	t := new(tls.Config)
+	for file := range strings.SplitSeq(certs, ",") {
+		c, err := tls.LoadX509KeyPair(file+".crt", file+".key")
+		if err != nil {
+			return nil, err
+		}
+		t.Certificates = append(t.Certificates, c)
+	}
+	return t, nil
 }
 
 // note writes down who connected.
@@ -75,6 +92,10 @@ func site(root string) http.Handler {
 	mux.Handle("/", http.FileServer(http.Dir(root)))
 	mux.HandleFunc("/hello", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "hello %s %s %s\n", r.Method, r.Proto, r.Host)
+	})
+	mux.HandleFunc("/seen", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Powered-By", "the lab")
+		_ = r.Header.Write(w)
 	})
 	mux.HandleFunc("/peer", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, r.RemoteAddr)
