@@ -2,6 +2,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -20,11 +21,13 @@ type bench struct {
 	cpus    int // of the proxy
 	origins []int
 	parent  int
+	secure  int // the origin's port that speaks TLS
 	nowhere int // a port that nobody answers at
 	origin  *exec.Cmd
 	file    bulk
 	vars    map[string]string
 	denied  string // a name of the list
+	ca      *x509.CertPool
 }
 
 func newBench(o *options) (*bench, error) {
@@ -68,7 +71,7 @@ func (b *bench) startOrigin() error {
 		hosts = append(hosts, "127.0.0.1:"+ports[i])
 		b.vars[fmt.Sprintf("origin%d", i+1)] = hosts[i]
 	}
-	b.parent = freePort()
+	b.parent, b.secure = freePort(), freePort()
 	b.vars["origin"], b.vars["origins"] = hosts[0], strings.Join(hosts, ",")
 	b.vars["parentport"] = strconv.Itoa(b.parent)
 	b.vars["parent"] = "127.0.0.1:" + b.vars["parentport"]
@@ -76,13 +79,14 @@ func (b *bench) startOrigin() error {
 	if err != nil {
 		return err
 	}
-	b.origin = exec.Command(self, "-origin", strings.Join(ports, ","), "-origin-parent", b.vars["parentport"])
+	b.origin = exec.Command(self, "-origin", strings.Join(ports, ","), "-origin-parent", b.vars["parentport"],
+		"-origin-tls", strconv.Itoa(b.secure), "-origin-cert", b.vars["certkey"])
 	b.origin.Stderr = os.Stderr
 	b.origin.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := b.origin.Start(); err != nil {
 		return err
 	}
-	if !poll(5*time.Second, func() bool { return answers(b.parent) }) {
+	if !poll(5*time.Second, func() bool { return answers(b.parent) && answers(b.secure) }) {
 		b.close()
 		return errors.New("the origin does not answer")
 	}

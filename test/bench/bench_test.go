@@ -73,6 +73,7 @@ func TestWorkloadsByName(t *testing.T) {
 		{"F1", "F1"},
 		{"f1a,F4", "F1a F4d F4u"},
 		{"F1AL,F1f", "F1al F1f"},
+		{"f1LIB,F1in,f3in", "F1lib F1in F3in"},
 		{"F4i", "F4id F4iu"},
 		{"reverse", "R1 R2 R3 R4 R5 R6"},
 	} {
@@ -165,6 +166,22 @@ func TestListsHoldDifferentNames(t *testing.T) {
 	}
 }
 
+func TestTablesTellWhatClientsAgreedOn(t *testing.T) {
+	r := result{w: workloadOf("F1s"), order: []string{"a", "b", "c"}, samples: map[string][]sample{
+		"a": {{Round: 1, CPU: 1, Rate: 1, TLS: "one"}, {Round: 2, CPU: 1, Rate: 1, TLS: "one"}},
+		"b": {{Round: 1, Failed: "gone", TLS: "two"}},
+		"c": {{Round: 1, CPU: 1, Rate: 1, TLS: "one"}},
+	}}
+	if got := (&options{ref: "a"}).table(r); !strings.HasSuffix(got, "\nAll connections of clients: one.\n") {
+		t.Error(got)
+	}
+	r.w = workloadOf("F1")
+	r.order, r.samples = []string{"a"}, map[string][]sample{"a": {{Round: 1, CPU: 1, Rate: 1}}}
+	if got := (&options{ref: "a"}).table(r); strings.Contains(got, "connections of clients") {
+		t.Error(got)
+	}
+}
+
 func TestParseHead(t *testing.T) {
 	h, ok := parseHead([]byte("HTTP/1.1 200 OK\r\ncontent-LENGTH: 12\r\nConnection: Close\r\nX: y\r\n\r\nbody"))
 	if !ok || h.status() != 200 || h.length != 12 || !h.closes || h.chunked || h.size != 64 {
@@ -253,6 +270,7 @@ func TestGeneratorAgainstOrigin(t *testing.T) {
 		{"absolute form at an origin", plain, true, keptAlive, true},
 		{"tunnel at an origin", plain, true, setUp, true},
 		{"origin form at a parent", parent, false, keptAlive, true},
+		{"with what a filter takes off", plain, false, func(t target) job { t.proxy, t.field = true, nothing+": 1\r\n"; return keptAlive(t) }, true},
 		{"wrong size", plain, false, func(t target) job { j := keptAlive(t); j.body--; return j }, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -304,7 +322,7 @@ func TestTLSGenerator(t *testing.T) {
 			return l, err
 		})
 		switch good := field != ""; {
-		case good && (err != nil || l.units == 0 || l.errors > 0 || !strings.HasPrefix(agreed, "TLS 1.3 ")):
+		case good && (err != nil || l.units == 0 || l.errors > 0 || agreed != "TLS 1.3 TLS_AES_128_GCM_SHA256 X25519"):
 			t.Errorf("%+v, %q, %v", l, agreed, err)
 		case !good && err == nil && l.errors == 0:
 			t.Error("no error where all was refused")

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,10 +16,10 @@ import (
 // its kind has to refuse: a figure of a proxy that does not do the work is none.
 func (b *bench) check(w workload, kind string, t target) error {
 	if kind == relayTLS {
-		return fetch("https://127.0.0.1:"+strconv.Itoa(t.port), "")
+		return visit{site: "https://127.0.0.1:" + strconv.Itoa(t.port)}.fetch()
 	}
 	if !t.proxy {
-		return fetch("http://127.0.0.1:"+strconv.Itoa(t.port), "")
+		return visit{site: "http://127.0.0.1:" + strconv.Itoa(t.port)}.fetch()
 	}
 	proxy := func(login string) string {
 		if w.tls {
@@ -30,23 +31,35 @@ func (b *bench) check(w workload, kind string, t target) error {
 	login := ""
 	if asksUser(kind) {
 		for _, wrong := range []string{"", userName + ":wrong@"} {
-			if err := refused(page, proxy(wrong)); err != nil {
+			if err := (visit{site: page, proxy: proxy(wrong)}).refused(); err != nil {
 				return fmt.Errorf("without the password: %w", err)
 			}
 		}
 		login = userName + ":" + password + "@"
 	}
 	if hasList(kind) {
-		if err := refused("http://"+b.denied, proxy(login)); err != nil {
+		if err := (visit{site: "http://" + b.denied, proxy: proxy(login)}).refused(); err != nil {
 			return fmt.Errorf("a name of the list: %w", err)
 		}
 	}
-	return fetch(page, proxy(login))
+	v := visit{site: page, proxy: proxy(login), nothing: kind == forwardFilter}
+	if kind == forwardInspect { // who does not inspect shows the origin's own certificate
+		v.site, v.ca = "https://"+t.hosts[0], b.ca
+	}
+	return v.fetch()
 }
 
-// fetch gets the small page of a site, through a proxy if one is given.
-func fetch(site, proxy string) error {
-	status, body, err := get(site, proxy)
+// visit is one request for the small page of a site.
+type visit struct {
+	site    string
+	proxy   string         // none if empty
+	nothing bool           // with the field that the origin must not see
+	ca      *x509.CertPool // who must have made the site's certificate; nil: anybody
+}
+
+// fetch wants the page.
+func (v visit) fetch() error {
+	status, body, err := v.get()
 	switch {
 	case err != nil:
 		return err
@@ -58,27 +71,37 @@ func fetch(site, proxy string) error {
 	return nil
 }
 
-// refused gets the same and wants to be told who must not have it: 401 is what
+// refused wants to be told that the page is not for this client: 401 is what
 // tinyproxy says for 407.
-func refused(site, proxy string) error {
-	status, _, err := get(site, proxy)
+func (v visit) refused() error {
+	status, _, err := v.get()
 	if err == nil && status != http.StatusUnauthorized && status != http.StatusForbidden && status != http.StatusProxyAuthRequired {
 		return fmt.Errorf("answer %d, not a refusal", status)
 	}
 	return err
 }
 
-func get(site, proxy string) (status int, body []byte, err error) {
+func (v visit) get() (status int, body []byte, err error) {
 	tr := &http.Transport{DisableKeepAlives: true, TLSClientConfig: clientTLS()}
-	if proxy != "" {
-		u, err := url.Parse(proxy)
+	if v.ca != nil {
+		tr.TLSClientConfig.InsecureSkipVerify, tr.TLSClientConfig.RootCAs = false, v.ca
+	}
+	if v.proxy != "" {
+		u, err := url.Parse(v.proxy)
 		if err != nil {
 			return 0, nil, err
 		}
 		tr.Proxy = http.ProxyURL(u)
 	}
+	req, err := http.NewRequest(http.MethodGet, v.site+bytesPath(small), http.NoBody)
+	if err != nil {
+		return 0, nil, err
+	}
+	if v.nothing {
+		req.Header.Set(nothing, "1")
+	}
 	c := http.Client{Transport: tr, Timeout: 10 * time.Second}
-	res, err := c.Get(site + bytesPath(small))
+	res, err := c.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}

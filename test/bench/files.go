@@ -31,11 +31,15 @@ func proxyAuthorization(user, password string) string {
 }
 
 // writeFiles makes the files that commands are told of: the certificate, the
-// users and the lists. Proxies that change user must read them, the key too,
-// which is thrown away after use.
+// users, the lists and the authority. Proxies that change user must read them,
+// the key too, which is thrown away after use; that of the authority some want
+// to be private.
 func (b *bench) writeFiles() error {
-	cert, key, err := makeCert()
+	cert, key, err := makeCert(false)
 	if err != nil {
+		return err
+	}
+	if err := b.writeAuthority(); err != nil {
 		return err
 	}
 	list, dotlist := makeLists(listLength)
@@ -52,6 +56,24 @@ func (b *bench) writeFiles() error {
 	return nil
 }
 
+// writeAuthority makes the authority that certificates for inspection are minted by.
+func (b *bench) writeAuthority() error {
+	cert, key, err := makeCert(true)
+	if err != nil {
+		return err
+	}
+	b.ca = x509.NewCertPool()
+	b.ca.AppendCertsFromPEM(cert)
+	b.vars["ca"] = filepath.Join(b.work, "ca")
+	if err := os.MkdirAll(b.vars["ca"], 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(b.vars["ca"], "ca.crt"), cert, 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.vars["ca"], "ca.key"), key, 0o600)
+}
+
 // makeLists makes a list of n different names, one a line, and the same with a
 // dot before each, which means all names below it. None is below another.
 func makeLists(n int) (list, dotlist []byte) {
@@ -66,8 +88,9 @@ func makeLists(n int) (list, dotlist []byte) {
 	return list, dotlist
 }
 
-// makeCert makes a self-signed certificate for the loopback, and its key, as PEM.
-func makeCert() (cert, key []byte, err error) {
+// makeCert makes a self-signed certificate, for the loopback or of an authority,
+// and its key, as PEM.
+func makeCert(authority bool) (cert, key []byte, err error) {
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -79,6 +102,10 @@ func makeCert() (cert, key []byte, err error) {
 		NotAfter:     time.Now().AddDate(0, 0, 7),
 		DNSNames:     []string{"localhost"},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	if authority {
+		t.Subject.CommonName, t.DNSNames, t.IPAddresses = "benchmark authority", nil, nil
+		t.BasicConstraintsValid, t.IsCA, t.KeyUsage = true, true, x509.KeyUsageCertSign
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, &priv.PublicKey, priv)
 	if err != nil {

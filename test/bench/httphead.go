@@ -10,7 +10,11 @@ type head struct {
 	closes    bool   // Connection: close
 	keepAlive bool   // Connection: keep-alive
 	chunked   bool
+	nothing   bool // the field that filters take off is there
 }
+
+// nothing names a field that means nothing, for filters to take off.
+const nothing = "X-Nothing"
 
 // parseHead reads a head at the start of b; ok is false when it is incomplete.
 func parseHead(b []byte) (h head, ok bool) {
@@ -35,6 +39,8 @@ func parseHead(b []byte) (h head, ok bool) {
 			h.keepAlive = h.keepAlive || bytes.Contains(v, []byte("keep-alive"))
 		case c == 't' && hasFold(line, "transfer-encoding:"):
 			h.chunked = bytes.Contains(bytes.ToLower(line[18:]), []byte("chunked"))
+		case c == 'x' && hasFold(line, nothing+":"):
+			h.nothing = true
 		}
 	}
 	return h, true

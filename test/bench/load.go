@@ -21,6 +21,7 @@ type job struct {
 	bulk    bool     // bytes are the unit of work
 	total   int      // idle workload: connections to open, conns at a time
 	flood   flood    // what comes beside
+	inside  string   // whom TLS is spoken to inside the tunnel; none: to the proxy, if at all
 	warm    time.Duration
 	measure time.Duration
 	begin   func() // called when measuring begins

@@ -191,14 +191,19 @@ func (b *bench) target(kind string, port int) target {
 	for _, p := range b.origins {
 		t.hosts = append(t.hosts, "127.0.0.1:"+strconv.Itoa(p))
 	}
-	if asksUser(kind) {
+	switch {
+	case asksUser(kind):
 		t.field = proxyAuthorization(userName, password)
+	case kind == forwardFilter:
+		t.field = nothing + ": 1\r\n"
 	}
 	switch {
 	case hasList(kind): // a list of names is not asked about addresses
 		t.hosts = []string{"localhost:" + strconv.Itoa(b.origins[0])}
 	case kind == forwardParent: // who goes round the parent finds nobody
 		t.hosts = []string{"127.0.0.1:" + strconv.Itoa(b.nowhere)}
+	case kind == forwardInspect: // certificates are made for names
+		t.hosts = []string{"localhost:" + strconv.Itoa(b.secure)}
 	}
 	return t
 }
@@ -250,6 +255,9 @@ func (b *bench) generate(w workload, t target, r *running, s *sample) error {
 	j := w.job(t)
 	j.port = t.port
 	j.warm, j.measure = span(b.warm), span(b.seconds)
+	if w.inspect {
+		j.inside, _, _ = strings.Cut(t.hosts[0], ":")
+	}
 	if w.flood {
 		j.flood = flood{rate: b.flood, from: b.floodFrom, attempt: t.wrongPassword}
 	}
@@ -287,7 +295,7 @@ func (b *bench) generate(w workload, t target, r *running, s *sample) error {
 
 // drive runs the job with the generator that it needs.
 func (b *bench) drive(w workload, j job, s *sample) (*load, error) {
-	if !w.tls {
+	if !w.tls && !w.inspect {
 		return drive(j, b.file)
 	}
 	l, agreed, err := driveTLS(j)

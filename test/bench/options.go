@@ -31,6 +31,8 @@ type options struct {
 
 	originPorts    string
 	originAsParent int
+	originTLS      int
+	originPEM      string
 }
 
 // words is a flag that may be repeated.
@@ -56,6 +58,8 @@ var candidateFlags = []struct{ flag, kind, usage string }{
 	{"candidate-auth-list", forwardAuthList, "the same for F1al: does both"},
 	{"candidate-tls", forwardTLS, "the same for F1s and F3s: speaks TLS at {tlsport}"},
 	{"candidate-parent", forwardParent, "the same for F1p and F3p: goes through {parent}"},
+	{"candidate-filter", forwardFilter, "the same for F1lib: takes the field " + nothing + " off each request"},
+	{"candidate-inspect", forwardInspect, "the same for F1in and F3in: inspects TLS with {ca}, and believes {cert} of an origin"},
 	{"candidate-reverse", reverse, "reverse proxy to measure, 'name=command with {port} {tlsport} {origin1} ...'"},
 }
 
@@ -86,6 +90,8 @@ func readOptions(args []string) (*options, error) {
 	f.BoolVar(&o.list, "list", false, "only list proxies and workloads")
 	f.StringVar(&o.originPorts, "origin", "", "only serve as origin at PORT,PORT,...")
 	f.IntVar(&o.originAsParent, "origin-parent", 0, "with -origin: a port that answers as a parent proxy")
+	f.IntVar(&o.originTLS, "origin-tls", 0, "with -origin: a port that speaks TLS")
+	f.StringVar(&o.originPEM, "origin-cert", "", "with -origin-tls: file of certificate and key")
 	for _, c := range candidateFlags {
 		f.Func(c.flag, c.usage+" (repeatable)", func(s string) error { return o.addCandidate(c.kind, s) })
 	}

@@ -17,6 +17,8 @@ import (
 //	POST anything   reads the body, answers "ok"
 //	GET  /echo      answers 101, then sends back every byte it gets
 //
+// A request with the field that filters are to take off is a bad one.
+//
 // At one of its ports it is a parent proxy, the cheapest there can be: it answers
 // what it is asked to fetch by itself, and is the far end of every tunnel.
 type origin struct {
@@ -51,6 +53,13 @@ func (o *options) serveOrigin() error {
 		if err := s.listen(o.originAsParent, true); err != nil {
 			return err
 		}
+	}
+	if o.originTLS != 0 {
+		ln, err := listenTLS(o.originTLS, o.originPEM)
+		if err != nil {
+			return err
+		}
+		go acceptTLS(ln)
 	}
 	return s.run(func() bool { return true })
 }
@@ -215,6 +224,9 @@ func (p *peer) request(h head) {
 		path = afterAuthority(path)
 	}
 	switch {
+	case h.nothing:
+		p.last = true
+		p.answer(0, "400 Bad Request")
 	case string(method) == "POST" && h.chunked:
 		p.chunked = true
 	case string(method) == "POST" && h.length > 0:

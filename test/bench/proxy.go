@@ -20,12 +20,14 @@ const (
 	forwardAuthList = "forward-auth-list" // it does both
 	forwardTLS      = "forward-tls"       // it speaks TLS to its clients
 	forwardParent   = "forward-parent"    // it goes through a parent proxy
+	forwardFilter   = "forward-filter"    // it takes the field of nothing off each request
+	forwardInspect  = "forward-inspect"   // it inspects all TLS in its tunnels
 	reverse         = "reverse"           // HTTP reverse proxy over the backends
 	relay           = "relay"             // plain TCP relay to the origin: a floor for the tunnels
 	relayTLS        = "relay-tls"         // the same with TLS to its clients
 )
 
-var kinds = []string{forward, forwardAuth, forwardList, forwardAuthList, forwardTLS, forwardParent, reverse, relay, relayTLS}
+var kinds = []string{forward, forwardAuth, forwardList, forwardAuthList, forwardTLS, forwardParent, forwardFilter, forwardInspect, reverse, relay, relayTLS}
 
 func isForward(kind string) bool { return strings.HasPrefix(kind, forward) }
 
@@ -156,8 +158,13 @@ var ownCommands = []struct{ kind, flags, args string }{
 	{forwardAuthList, "--users --deny", "--listen 127.0.0.1:{port} --users {users} --deny host=@{dotlist}"},
 	{forwardTLS, "--tls-cert", "--listen https://127.0.0.1:{tlsport} --tls-cert {cert} --tls-key {key}"},
 	{forwardParent, "--upstream", "--listen 127.0.0.1:{port} --upstream http://{parent}"},
+	{forwardInspect, "--inspect", "--listen 127.0.0.1:{port} --inspect all --ca {ca} --origin-ca {cert}"},
 	{reverse, "--to", "--listen 127.0.0.1:{port} --listen https://127.0.0.1:{tlsport} --tls-cert {cert} --tls-key {key} --to {origins} --health-check none"},
 }
+
+// filterCommand starts viaduct with filters, which only a file can have.
+const filterCommand = `sh -c 'echo "{log: {access: {path: off}}, forward: [{listen: 127.0.0.1:{port}, allow_private: true, connect_ports: any,` +
+	` filters: [{request: {remove: [` + nothing + `]}}]}]}" >{dir}/viaduct.yaml; exec %s run -c {dir}/viaduct.yaml'`
 
 // viaduct builds the checkout and takes part with what the build can do.
 func (o *options) viaduct() (proxy, error) {
@@ -180,6 +187,9 @@ func (o *options) viaduct() (proxy, error) {
 		switch {
 		case err == nil && knows(string(help), c.flags):
 			own.add(c.kind, bin+" "+mode+common+" "+c.args)
+			if c.kind == forwardInspect { // what filters and what inspects came into being together
+				own.add(forwardFilter, fmt.Sprintf(filterCommand, bin))
+			}
 		case more != "" || mode == reverse:
 			fmt.Fprintf(os.Stderr, "viaduct has no %s %s: it takes no part in %s\n", mode, c.flags, c.kind)
 		}

@@ -141,7 +141,23 @@ func (o *options) table(r result) string {
 		fmt.Fprintf(&t, "| %s |\n", strings.Join(r.row(name, ref), " | "))
 	}
 	t.WriteString(o.comparisons(r, ref))
+	if agreed := r.agreed(); agreed != "" {
+		fmt.Fprintf(&t, "\nAll connections of clients: %s.\n", agreed)
+	}
 	return t.String()
+}
+
+// agreed is what the clients' TLS was, where there was any.
+func (r result) agreed() string {
+	var list []string
+	for _, name := range r.order {
+		for _, s := range r.samples[name] {
+			if s.Failed == "" && s.TLS != "" && !slices.Contains(list, s.TLS) {
+				list = append(list, s.TLS)
+			}
+		}
+	}
+	return strings.Join(list, "; ")
 }
 
 // byCost sorts what failed last.

@@ -28,15 +28,19 @@ type tlsGen struct {
 	prefaced  int
 	measuring bool
 	over      bool
-	agreed    string // version and cipher suite
+	agreed    string // version, cipher suite and key exchange
 }
+
+// oneCipher is what all have to encrypt with, as every proxy that knows TLS 1.3 can.
+const oneCipher = tls.TLS_AES_128_GCM_SHA256
 
 // errClosed is a kept-alive connection that ended between two units.
 var errClosed = errors.New("connection closed between units")
 
-// driveTLS runs the job to its end, and tells what version and cipher it ran with.
+// driveTLS runs the job to its end, and tells what client and proxy agreed on.
 func driveTLS(j job) (*load, string, error) {
 	g := &tlsGen{job: j, config: clientTLS()}
+	g.config.ServerName = j.inside
 	for n := range 64 {
 		g.dialer = append(g.dialer, net.Dialer{
 			LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+n))},
@@ -108,16 +112,22 @@ func (g *tlsGen) connection() error {
 	if err != nil {
 		return err
 	}
-	c := tls.Client(raw, g.config)
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(g.warm + g.measure + 5*time.Second)); err != nil {
+	defer raw.Close()
+	if err := raw.SetDeadline(time.Now().Add(g.warm + g.measure + 5*time.Second)); err != nil {
 		return err
 	}
-	if err := c.Handshake(); err != nil {
-		return fmt.Errorf("handshake: %w", err)
-	}
-	g.locked(func() { g.opened++; g.note(c.ConnectionState()) })
+	c := tls.Client(raw, g.config)
+	defer c.Close()
 	buf := make([]byte, 16<<10)
+	if g.inside != "" {
+		if _, err := exchange(raw, preface, buf, -1); err != nil {
+			return err
+		}
+		preface = nil
+	}
+	if err := g.handshake(c); err != nil {
+		return err
+	}
 	if preface != nil {
 		if _, err := exchange(c, preface, buf, -1); err != nil {
 			return err
@@ -126,8 +136,24 @@ func (g *tlsGen) connection() error {
 	return g.repeat(c, buf, start)
 }
 
+// handshake opens a connection in the one way in which all proxies have to do it:
+// figures of different ciphers would not compare. A client of crypto/tls cannot
+// leave out the other ciphers of TLS 1.3.
+func (g *tlsGen) handshake(c *tls.Conn) error {
+	if err := c.Handshake(); err != nil {
+		return fmt.Errorf("handshake: %w", err)
+	}
+	s := c.ConnectionState()
+	agreed := fmt.Sprintf("%s %s %s", tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite), s.CurveID)
+	if s.CipherSuite != oneCipher {
+		return fmt.Errorf("the proxy chose %s: let it choose %s", agreed, tls.CipherSuiteName(oneCipher))
+	}
+	g.locked(func() { g.opened++; g.agreed = agreed })
+	return nil
+}
+
 // repeat does units on an open connection.
-func (g *tlsGen) repeat(c *tls.Conn, buf []byte, start int64) error {
+func (g *tlsGen) repeat(c net.Conn, buf []byte, start int64) error {
 	for first := true; ; first = false {
 		if !g.newConn {
 			start = now()
@@ -152,18 +178,11 @@ func (g *tlsGen) repeat(c *tls.Conn, buf []byte, start int64) error {
 	}
 }
 
-// note keeps what the first connection agreed on.
-func (g *tlsGen) note(s tls.ConnectionState) {
-	if g.agreed == "" {
-		g.agreed = tls.VersionName(s.Version) + " " + tls.CipherSuiteName(s.CipherSuite)
-	}
-}
-
 var errUnanswered = errors.New("no byte of an answer")
 
 // exchange sends a request and reads its answer, which must be good, fit the
 // buffer and have a body of the right size; below 0 it is that of a tunnel.
-func exchange(c *tls.Conn, out, buf []byte, body int64) (closes bool, err error) {
+func exchange(c net.Conn, out, buf []byte, body int64) (closes bool, err error) {
 	if _, err := c.Write(out); err != nil {
 		return false, fmt.Errorf("%w: %w", errUnanswered, err)
 	}

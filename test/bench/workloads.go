@@ -19,6 +19,7 @@ type workload struct {
 	flood     bool   // wrong passwords come beside
 	base      string // id of a workload that each proxy does here too, in a row NAME-base, to compare with
 	tls       bool   // the client speaks TLS to the proxy
+	inspect   bool   // it speaks TLS to the origin, inside a tunnel that the proxy looks into
 	unit      string
 	perSecond float64 // divide the rate by this for display
 	cpuScale  float64 // CPU seconds per unit times this for display
@@ -89,6 +90,10 @@ func setUp(t target) job {
 	return job{conns: 32, preface: t.tunnels(4), unit: request("GET", bytesPath(16), t.hosts[0], "", -1), body: 16, newConn: true}
 }
 
+func keptTunnels(t target) job {
+	return job{conns: 64, preface: t.tunnels(1), unit: request("GET", bytesPath(small), t.hosts[0], "", -1), body: small}
+}
+
 func bulkDown(t target) job {
 	return job{conns: 8, preface: t.tunnels(1), unit: request("GET", bytesPath(huge), t.hosts[0], "", -1), body: huge, bulk: true}
 }
@@ -135,10 +140,13 @@ func workloads() []workload {
 		per("req", workload{id: "F1f", title: "F1a beside a flood of wrong passwords", kind: forwardAuth, flood: true, base: "F1a", job: keptAlive}),
 		per("req", workload{id: "F1s", title: "F1 with TLS to the proxy", kind: forwardTLS, tls: true, job: keptAlive}),
 		per("req", workload{id: "F1p", title: "F1 through a parent proxy", kind: forwardParent, job: keptAlive}),
+		per("req", workload{id: "F1lib", title: "F1 with a field that a filter takes off", kind: forwardFilter, base: "F1", job: keptAlive}),
+		per("req", workload{id: "F1in", title: "GET of 1 KiB in 64 kept-alive tunnels that are inspected", kind: forwardInspect, inspect: true, job: keptTunnels}),
 		per("req", workload{id: "F2", title: "GET of 1 KiB, a connection each, 64 at a time", kind: forward, direct: true, job: newConns}),
 		per("tunnel", workload{id: "F3", title: "CONNECT, a tiny exchange, close, 32 at a time", kind: forward, relay: relay, direct: true, job: setUp}),
 		per("tunnel", workload{id: "F3s", title: "F3 with TLS to the proxy, a full handshake each", kind: forwardTLS, relay: relayTLS, tls: true, job: setUp}),
 		per("tunnel", workload{id: "F3p", title: "F3 through a parent proxy", kind: forwardParent, job: setUp}),
+		per("tunnel", workload{id: "F3in", title: "F3 with TLS to the origin, inspected, a full handshake each", kind: forwardInspect, inspect: true, job: setUp}),
 		perGB(workload{id: "F4d", title: "8 tunnels, bulk down", kind: forward, relay: relay, direct: true, job: bulkDown}),
 		perGB(workload{id: "F4u", title: "8 tunnels, bulk up", kind: forward, relay: relay, direct: true, job: bulkUp}),
 		perGB(workload{id: "F4id", title: "F4d " + unprivileged, kind: forward, relay: relay, beside: true, job: bulkDown}),

@@ -1,1 +1,1 @@
-sh -c 'echo "CONFIG proxy.config.ssl.client.scheme_proto_mismatch_policy INT 0" >>{dir}/records.config; exec env TS_RUNROOT={dir} traffic_server'
+sh -c '{ echo "CONFIG proxy.config.ssl.client.scheme_proto_mismatch_policy INT 0"; echo "CONFIG proxy.config.ssl.server.TLSv1_3.cipher_suites STRING TLS_AES_128_GCM_SHA256"; } >>{dir}/records.config; exec env TS_RUNROOT={dir} traffic_server'
