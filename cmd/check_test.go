@@ -50,3 +50,18 @@ func TestCheckSchema(t *testing.T) {
 		t.Errorf("exit %d, %d bytes, %s", code, len(out), errOut)
 	}
 }
+
+// Files that are missing are all told of, each in a line.
+func TestCheckTellsOfAllFiles(t *testing.T) {
+	file := write(t, "forward:\n- {listen: 127.0.0.1:0, users: none}\n- {listen: 127.0.0.1:0, users: nobody}\n")
+	code, _, errOut := run(t, "check -c "+file)
+	lines := strings.Split(strings.TrimSpace(errOut), "\n")
+	if code != 2 || len(lines) != 2 {
+		t.Fatalf("exit %d, %s", code, errOut)
+	}
+	for i, want := range []string{"forward[0]: users: open ", "forward[1]: users: open "} {
+		if !strings.HasPrefix(lines[i], "viaduct: ") || !strings.Contains(lines[i], want) {
+			t.Errorf("%s, want %s", lines[i], want)
+		}
+	}
+}

@@ -36,7 +36,7 @@ func Main(args []string, out, errOut io.Writer) int {
 		ErrWriter:      errOut,
 		HideVersion:    true,
 		Suggest:        true,
-		Commands:       []*cli.Command{forwardCommand(errOut), runCommand(errOut), checkCommand(), explainCommand(), passwdCommand(), versionCommand()},
+		Commands:       []*cli.Command{forwardCommand(errOut), runCommand(errOut), checkCommand(), explainCommand(), passwdCommand(), caCommand(), versionCommand()},
 		OnUsageError:   wrongUsage,
 		Action:         noCommand,
 		ExitErrHandler: func(*cli.Context, error) {},
@@ -68,7 +68,9 @@ func exitCode(err error, errOut io.Writer) int {
 		}
 		return exitUsage
 	}
-	fmt.Fprintln(errOut, "viaduct:", err)
+	for line := range strings.SplitSeq(err.Error(), "\n") { // each mistake in one of its own
+		fmt.Fprintln(errOut, "viaduct:", line)
+	}
 	switch {
 	case errors.Is(err, server.ErrCut):
 		return exitForced
@@ -79,15 +81,7 @@ func exitCode(err error, errOut io.Writer) int {
 }
 
 // wrongUsage makes the library's error one of ours.
-func wrongUsage(_ *cli.Context, err error, _ bool) error {
-	if name, ok := strings.CutPrefix(err.Error(), "flag needs an argument: -"); ok {
-		return usageError(dashed(strings.TrimPrefix(name, "-")) + " needs a value")
-	}
-	return usageError(err.Error())
-}
-
-// dashed is a flag as people write it.
-func dashed(name string) string { return strings.Repeat("-", min(len(name), 2)) + name }
+func wrongUsage(_ *cli.Context, err error, _ bool) error { return usageError(err.Error()) }
 
 func noCommand(c *cli.Context) error {
 	if c.NArg() == 0 {

@@ -28,7 +28,9 @@ func forwardCommand(errOut io.Writer) *cli.Command {
 			"A RULE is terms, field=value,value, with spaces between them, or all for everything:\n" +
 			"   --deny host=@ads.txt --allow \"group=ci host=.github.com port=443\" --deny all\n" +
 			"The first rule whose terms all hold decides, whichever of the two flags it came by.\n" +
-			"In the environment rules stand apart by ; and only one of the two twins is set.",
+			"In the environment rules stand apart by ; and only one of the two twins is set.\n" +
+			"--inspect and --inspect-pass are a second such list: which tunnels are opened.\n\n" +
+			"Filters, which change, answer or refuse what passes, are for a file: viaduct run.",
 		Flags:  flags,
 		Before: noArguments,
 		Action: func(c *cli.Context) error {

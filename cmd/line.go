@@ -14,6 +14,7 @@ type line struct {
 	flags []string // with their values
 	names []string // of the flags, with the dashes that they were given
 	words []string
+	short string // the flag at the end, if it wants a value and has none
 }
 
 // arrange lets flags stand anywhere: before the command, behind it, and behind
@@ -28,7 +29,10 @@ func arrange(args []string, commands []*cli.Command) ([]string, error) {
 		return append(out, l.words[1:]...), nil
 	}
 	out = append(out, l.flags...)
-	return append(out, l.words[1:]...), l.check(commands)
+	if !slices.ContainsFunc(l.names, asksForHelp) { // which the library would look for among the arguments
+		out = append(out, l.words[1:]...)
+	}
+	return out, l.check(commands)
 }
 
 // split tells flags and their values from words, by what any command knows.
@@ -44,9 +48,13 @@ func split(args []string, commands []*cli.Command) (l line) {
 		}
 		name, _, joined := strings.Cut(args[i], "=")
 		l.flags, l.names = append(l.flags, args[i]), append(l.names, name)
-		if !joined && takesValue(commands, bare(name)) && i+1 < len(args) {
-			i++
+		if joined || !takesValue(commands, bare(name)) {
+			continue
+		}
+		if i++; i < len(args) {
 			l.flags = append(l.flags, args[i])
+		} else {
+			l.short = name
 		}
 	}
 	return l
@@ -54,6 +62,8 @@ func split(args []string, commands []*cli.Command) (l line) {
 
 // bare is the name of a flag without its dashes, of which there are two at most.
 func bare(flag string) string { return strings.TrimPrefix(strings.TrimPrefix(flag, "-"), "-") }
+
+func asksForHelp(flag string) bool { return slices.Contains(cli.HelpFlag.Names(), bare(flag)) }
 
 func takesValue(commands []*cli.Command, name string) bool {
 	for _, c := range commands {
@@ -66,18 +76,21 @@ func takesValue(commands []*cli.Command, name string) bool {
 	return false
 }
 
-// check looks for flags that the command of the line does not have, and for a
-// second file.
+// check looks for flags that the command of the line does not have, for one
+// without its value, which would take a word for it, and for a second file.
 func (l line) check(commands []*cli.Command) error {
 	of, files := l.command(commands), 0
 	for _, flag := range l.names {
 		name := bare(flag)
-		if !hasFlag(of, name) && !slices.Contains(cli.HelpFlag.Names(), name) {
+		if !hasFlag(of, name) && !asksForHelp(flag) {
 			return unknownFlag(commands, of, flag)
 		}
 		if name == "config" || name == "c" {
 			files++
 		}
+	}
+	if l.short != "" {
+		return usageError(l.short + " needs a value")
 	}
 	if files > 1 {
 		return usageError("-c is given twice: viaduct reads one file")
