@@ -2,6 +2,7 @@ package door_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -64,9 +65,24 @@ func TestLastCallWakesWhoAccepts(t *testing.T) {
 	}
 }
 
+// quietPort is free at every address, and not one that a connection of somebody
+// else's could leave by meanwhile.
+func quietPort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(20000 + rand.IntN(10000))
+		if free, err := net.Listen("tcp", "0.0.0.0:"+port); err == nil {
+			_ = free.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
 func TestPortIsSharedForAMomentOnly(t *testing.T) {
-	narrow := open(t, "127.0.0.1:0")
-	wide := "0.0.0.0:" + strconv.Itoa(int(narrow.Addr().Port()))
+	port := quietPort(t)
+	narrow, wide := open(t, "127.0.0.1:"+port), "0.0.0.0:"+port
 	if l, err := door.Open(wide); err == nil {
 		l.Close()
 		t.Fatal("both were open without asking for it")
