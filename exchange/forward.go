@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"os"
@@ -292,7 +291,7 @@ func (s *Session) abandon() {
 	s.closing, s.left = true, true
 	s.stopUpload()
 	s.wasDenied(s.uploadErr)
-	if s.framing() == byClose || s.isSecure() {
+	if s.framing() == byClose || s.Secure() != nil {
 		s.breakOff()
 	}
 }
@@ -305,12 +304,6 @@ func (s *Session) breakOff() {
 		_ = c.SetLinger(0)
 		_ = nc.Close()
 	}
-}
-
-// isSecure tells whether the client's connection is TLS.
-func (s *Session) isSecure() bool {
-	_, ok := s.client.NetConn().(*tls.Conn)
-	return ok
 }
 
 // conclude puts the connections in order after an answer.

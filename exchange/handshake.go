@@ -11,15 +11,18 @@ import (
 	"viaduct/tap"
 )
 
-// Handshake does the TLS handshake with a client whose connection is a *tls.Conn,
+// Secure is the client's connection if it is TLS, else nil.
+func (s *Session) Secure() *tls.Conn {
+	c, _ := s.client.NetConn().(*tls.Conn)
+	return c
+}
+
+// Handshake does the TLS handshake with a client whose connection is Secure,
 // within the header timeout, which the first request has what is left of. The
 // client counts as one that owes a request. One that speaks HTTP instead is told
 // notTLS.
 func (s *Session) Handshake(notTLS *fault.Error) error {
-	secure, ok := s.client.NetConn().(*tls.Conn)
-	if !ok {
-		return nil
-	}
+	secure := s.Secure()
 	s.client.Park(clock.Now(), s.o.HeaderTimeout)
 	err := secure.Handshake()
 	if !s.client.Unpark() {
@@ -61,8 +64,7 @@ func isHTTP(b []byte) bool {
 
 // Unshaken logs a client whose handshake has failed, if it has sent anything.
 func (s *Session) Unshaken(why *fault.Error) {
-	secure, ok := s.client.NetConn().(*tls.Conn)
-	if !ok || s.o.Log == nil {
+	if s.o.Log == nil {
 		return
 	}
 	e := accesslog.Entry{
@@ -72,7 +74,7 @@ func (s *Session) Unshaken(why *fault.Error) {
 	if errors.Is(why, errLateTLS) {
 		e.Ended = accesslog.Proxy
 	}
-	if below, ok := secure.NetConn().(*tap.Conn); ok {
+	if below, ok := s.Secure().NetConn().(*tap.Conn); ok {
 		e.Received, e.Sent = below.Moved()
 	}
 	if e.Received > 0 {

@@ -34,7 +34,6 @@ func (h *Home) of(c *Client) exchange.Home {
 // Client is one client connection of a proxy.
 type Client struct {
 	*exchange.Session
-	conn    net.Conn
 	home    exchange.Home
 	current func() *Proxy
 	proxy   *Proxy // that answers the present request
@@ -58,13 +57,13 @@ type Client struct {
 // that has been served; it may be used again.
 func Accept(nc net.Conn, h Home, old *Client) *Client {
 	if old != nil && old.Released() {
-		old.current, old.conn, old.certificate = h.Current, nc, nil
+		old.current, old.certificate = h.Current, nil
 		old.home = h.of(old)
 		old.Reopen(nc, old.home)
 		return old
 	}
 	c := newClient(h.Current)
-	c.conn, c.home = nc, h.of(c)
+	c.home = h.of(c)
 	c.Session = exchange.Open(nc, c.home)
 	return c
 }

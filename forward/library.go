@@ -63,13 +63,9 @@ func (c *Client) library(filters filter.Set, target *hop.Target, path []byte) {
 // sent is the path as it came.
 func (v *visit) request(target *hop.Target) *http.Request {
 	h := v.client.Request()
-	scheme, port := "http", uint16(80)
-	if v.way.To.TLS {
-		scheme, port = "https", 443
-	}
-	host := string(target.AppendHost(nil, port))
+	at := urlOf(v.way.To.TLS, target, v.path)
 	r := &http.Request{
-		Method: string(h.Method), URL: urlOf(scheme, host, v.path), Host: host, RequestURI: string(h.Target),
+		Method: string(h.Method), URL: at, Host: at.Host, RequestURI: string(h.Target),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
 		Header: headerOf(h, v.dropRequest), ContentLength: max(h.Length, 0), RemoteAddr: v.client.Remote().String(),
 	}
@@ -80,16 +76,13 @@ func (v *visit) request(target *hop.Target) *http.Request {
 }
 
 // urlOf takes a path for what it is where it cannot be read as one.
-func urlOf(scheme, host string, path []byte) *url.URL {
-	u := &url.URL{Scheme: scheme, Host: host}
-	raw := string(path)
-	for i := range len(raw) {
-		if raw[i] == '?' {
-			raw, u.RawQuery = raw[:i], raw[i+1:]
-			break
-		}
+func urlOf(secure bool, target *hop.Target, path []byte) *url.URL {
+	scheme, port := "http", uint16(80)
+	if secure {
+		scheme, port = "https", 443
 	}
-	u.Path = raw
+	raw, query, _ := strings.Cut(string(path), "?")
+	u := &url.URL{Scheme: scheme, Host: string(target.AppendHost(nil, port)), Path: raw, RawQuery: query}
 	if plain, err := url.PathUnescape(raw); err == nil {
 		u.Path, u.RawPath = plain, raw
 	}
@@ -254,11 +247,7 @@ func (x *examination) filtered(e *Explanation, filters filter.Set) *outcome {
 	if len(filters) == 0 {
 		return nil
 	}
-	scheme, port := "http", uint16(80)
-	if x.within {
-		scheme, port = "https", 443
-	}
-	r := &http.Request{Method: x.ask.Method, URL: urlOf(scheme, string(x.target.AppendHost(nil, port)), x.ask.Path)}
+	r := &http.Request{Method: x.ask.Method, URL: urlOf(x.within, &x.target, x.ask.Path)}
 	ended := filters.Request(r)
 	e.Filters = filters.Names()
 	if ended != nil { // what stands behind it sees nothing

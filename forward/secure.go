@@ -74,8 +74,8 @@ func (p *Proxy) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 
 // shake does the TLS handshake, where the client's connection has one.
 func (c *Client) shake() bool {
-	secure, ok := c.conn.(*tls.Conn)
-	if !ok {
+	secure := c.Secure()
+	if secure == nil {
 		return true
 	}
 	side, plain := metrics.SideClient, errNotTLS
@@ -204,8 +204,7 @@ func (c *Client) open(target *hop.Target, rule string) {
 	in := newClient(c.current)
 	in.within = &within{target: *target, ask: c.ask, rule: rule, proxy: c.proxy, who: c.who}
 	in.certificate = c.certificate
-	in.conn = tls.Server(inside, c.proxy.inspection)
-	in.Session = exchange.Open(in.conn, c.home.Inside(in.turn, func() { end(in.within.why()) }))
+	in.Session = exchange.Open(tls.Server(inside, c.proxy.inspection), c.home.Inside(in.turn, func() { end(in.within.why()) }))
 	c.inner.Store(in)
 	defer c.inner.Store(nil)
 	in.Serve()
