@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -69,7 +68,7 @@ func settled[T any](b *builder, option string, before part[T], fill func(*part[T
 
 // text is what stands in a file that the configuration names.
 func (b *builder) text(path string) ([]byte, error) {
-	return files.Load(b.Files, path, "text", func(text []byte) ([]byte, error) { return bytes.Clone(text), nil })
+	return files.Load(b.Files, path, "text", func(text []byte) ([]byte, error) { return text, nil })
 }
 
 // texts are what stands in several, and a sum over all.
