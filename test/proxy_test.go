@@ -298,3 +298,21 @@ func exits(t testing.TB, env []string, args ...string) (code int, stdout, stderr
 	cmd.Wait() // the exit code is the result
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
+
+// wontStart wants viaduct to refuse these arguments with an exit code, of which 0
+// stands for 1 or 2, in words that name all of these and show no key.
+func wontStart(t testing.TB, want int, args, words []string) {
+	t.Helper()
+	code, _, stderr := exits(t, nil, args...)
+	if code != want && (want != 0 || code != 1 && code != 2) {
+		t.Errorf("%q: exit code %d, want %d: %s", args, code, want, stderr)
+	}
+	for _, word := range words {
+		if !strings.Contains(stderr, word) {
+			t.Errorf("%q: %q does not name %q", args, stderr, word)
+		}
+	}
+	if strings.Contains(stderr, "PRIVATE KEY") || strings.Contains(stderr, "panic") {
+		t.Errorf("%q: %q", args, stderr)
+	}
+}
