@@ -68,6 +68,7 @@ func FuzzRules(f *testing.F) {
 	f.Add("video/*", int64(5), 200, "text/html", "https://a.example/x", 302, true, "/a/b", "c=d", "video/mp4")
 	f.Add("*/*", int64(-1), 204, "text/html; a=\"", "http://[::1]", 308, true, "*", "\r\n", ",;")
 	f.Add("a/*b", int64(0), 700, "", "http://a@b", 0, false, "//evil.example", "#", "a/b")
+	f.Add("video/*", int64(0), 200, "", "http://a", 302, false, "/", "", "video/mp4")
 	f.Fuzz(func(t *testing.T, kind string, size int64, status int, written, to string, code int, keep bool, path, query string, got string) {
 		for _, rule := range []filter.Rule{
 			{Deny: &filter.Deny{RequestType: []string{kind}, RequestSize: size}},
@@ -91,6 +92,12 @@ func FuzzRules(f *testing.F) {
 				a := &http.Response{Request: r, StatusCode: status, Header: http.Header{"Content-Type": {got}}, ContentLength: -1}
 				s.Answer(a)
 				s.AnswerLimit(a)
+				continue
+			}
+			if rule.Deny != nil { // the kind of the fault says the status
+				if o.Deny == nil || o.Status != 0 || o.Location != "" {
+					t.Errorf("%+v is no denial", o)
+				}
 				continue
 			}
 			if !httpguts.ValidHeaderFieldValue(o.Location) || !httpguts.ValidHeaderFieldValue(o.Type) || o.Status < 200 || o.Status > 599 {

@@ -124,7 +124,7 @@ func FuzzConf(f *testing.F) {
 
 // What is understood is written so that it is understood again, the same way.
 func FuzzParseServer(f *testing.F) {
-	for _, s := range []string{"1.1.1.1", "[::1]:53", "tls://dns.example:853", "https://dns.example/x", "udp://fe80::1%eth0", "127.1"} {
+	for _, s := range []string{"1.1.1.1", "[::1]:53", "tls://dns.example:853", "https://dns.example/x", "udp://fe80::1%eth0", "127.1", "udp://::%://"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
