@@ -40,7 +40,14 @@ var rooms = []room{
 	{name: "acl", floor: 0, may: []string{"fault", "guard", "hop"}, fence: "rules are judged without I/O, from a question that holds all there is to know"},
 	{name: "auth", floor: 0, libs: []string{"github.com/tg123/go-htpasswd", "golang.org/x/crypto/bcrypt"}, fence: "it says who asks, not what they may"},
 	{name: "sni", floor: 0, fence: "it reads the first message of TLS, and knows no connection"},
-	{name: "lb", floor: 0, fence: "it sees counters and a clock that it is given, nothing of what they count"},
+	{name: "hashing", floor: 0, libs: []string{"github.com/cespare/xxhash/v2"}, fence: "tables over names and weights: it knows no load and no health"},
+	{name: "turn", floor: 0, fence: "orders of anything: it knows weights and who came first"},
+	{name: "ewma", floor: 0, fence: "averages of what it is told, at times that it is told"},
+	{name: "spread", floor: 0, fence: "shares of tiers and zones, from numbers"},
+	{name: "lb", floor: 0, may: []string{"ewma", "hashing", "spread", "turn"}, fence: "it sees counters and a clock that it is given, nothing of what they count"},
+	{name: "overload", floor: 0, fence: "it counts, with a clock that it is given, whatever is counted"},
+	{name: "parent", floor: 0, may: []string{"clock", "fault", "hop", "wire"}, libs: []string{"golang.org/x/net/proxy"}, fence: "it asks another proxy for a tunnel over a connection that it is given"},
+	{name: "probe", floor: 0, may: []string{"parent"}, libs: []string{"google.golang.org/protobuf/encoding/protowire"}, fence: "it asks once and tells: what follows from it is for others"},
 	{name: "hop", floor: 0, may: []string{"fault"}, libs: []string{"golang.org/x/net/idna"}, fence: "rules of one hop, for whatever carries the message"},
 	{name: "clock", floor: 0, fence: "it knows connections, and nothing of what is said on them"},
 	{name: "tap", floor: 0, fence: "it counts and holds bytes, whatever they are"},
@@ -60,13 +67,15 @@ var rooms = []room{
 	{name: "policy", floor: 1, may: []string{"acl", "auth", "config", "files", "filter", "guard", "hop"}, fence: "it makes the judges, and judges nobody"},
 	{name: "upstream", floor: 1, may: []string{"fault", "clock", "lb", "stock", "tap", "wire", "resolve", "metrics"}, fence: "the far side does not know which direction it serves"},
 	{name: "exchange", floor: 1, may: []string{"fault", "clock", "hop", "tap", "wire", "relay", "upstream", "accesslog", "metrics"}, fence: "it carries out a decision and takes none"},
-	{name: "health", floor: 1, may: []string{"fault", "lb", "upstream", "metrics"}, fence: "verdicts are written onto nodes, nothing else"},
+	{name: "verdict", floor: 1, may: []string{"lb", "probe"}, fence: "facts in, a verdict out: locks, clocks and goroutines are its caller's"},
+	{name: "health", floor: 1, may: []string{"fault", "lb", "probe", "verdict"}, fence: "verdicts are written onto nodes, nothing else"},
 	{name: "door", floor: 1, may: []string{"fault", "wire", "metrics", "pem"}, libs: []string{"github.com/coreos/go-systemd/v22/activation", "golang.org/x/sys/unix"}, fence: "what a listener does before HTTP"},
 	{name: "discovery", floor: 1, may: []string{"upstream", "metrics"}, fence: "it says which endpoints there are, not how they are used"},
 
 	{name: "forward", floor: 2, may: below(2), fence: "the two directions share floors, not code"},
 	{name: "reverse", floor: 2, may: below(2), fence: "the two directions share floors, not code"},
 	{name: "registry", floor: 2, may: []string{"discovery"}, fence: "the registry we serve runs alone, too"},
+	{name: "simulate", floor: 2, may: []string{"hashing", "health", "lb"}, fence: "a model of servers and clients around the code that is shipped"},
 	{name: "admin", floor: 2, may: []string{"metrics"}, libs: []string{"github.com/prometheus/client_golang/prometheus/promhttp"}, fence: "it is handed data and functions in its Options"},
 
 	{name: "snapshot", floor: 3, may: below(3), fence: "it knows everything below, and nothing that runs"},
@@ -83,7 +92,7 @@ var inOneFile = map[string]string{
 // testLibs are for tests, and for no other code.
 var testLibs = []string{
 	"github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "github.com/Shopify/toxiproxy/v2",
-	"github.com/anishathalye/porcupine", "go.uber.org/goleak", "golang.org/x/net/http/httpguts", "pgregory.net/rapid",
+	"github.com/anishathalye/porcupine", "go.uber.org/goleak", "golang.org/x/net/http/httpguts", "google.golang.org/grpc", "github.com/elazarl/goproxy", "pgregory.net/rapid",
 }
 
 // fences are parts of the standard library with a house rule. only names the
@@ -94,7 +103,7 @@ var fences = []struct {
 	only, never []string
 	why         string
 }{
-	{pkg: "net/http", only: []string{"discovery", "door", "health", "registry", "admin", "server", "cmd", "filter", "resolve/https.go", "auth/external.go", "forward/inspect.go", "forward/library.go"}, why: "the fast lane knows no http.Header and no second parser: wire has heads, methods and statuses"},
+	{pkg: "net/http", only: []string{"discovery", "door", "probe", "registry", "admin", "server", "cmd", "filter", "resolve/https.go", "auth/external.go", "forward/inspect.go", "forward/library.go"}, why: "the fast lane knows no http.Header and no second parser: wire has heads, methods and statuses"},
 	{pkg: "net/http/httputil", only: []string{}, why: "its proxy and its dumps are what wire and exchange replace"},
 	{pkg: "net/http/pprof", only: []string{"admin"}, why: "importing it opens a door on the process-wide mux"},
 	{pkg: "log/slog", only: []string{"forward", "reverse", "registry", "admin", "server", "cmd"}, why: "floors 0 and 1 return errors; above, one line says it once"},
@@ -103,8 +112,8 @@ var fences = []struct {
 	{pkg: "unsafe", only: []string{"clock", "wire", "relay"}, why: "only the rooms that ask the kernel, and with a test for each use"},
 	{pkg: "testing", only: []string{}, why: "production code does not know that it is tested"},
 	{pkg: "flag", only: []string{}, why: "urfave/cli reads the command line"},
-	{pkg: "net", never: []string{"acl", "guard", "lb", "hop"}, why: "pure rooms do no I/O: net/netip has addresses"},
-	{pkg: "os", never: []string{"acl", "guard", "lb", "hop"}, why: "pure rooms do no I/O: the bytes are handed in"},
+	{pkg: "net", never: []string{"acl", "ewma", "guard", "hashing", "lb", "hop", "overload", "simulate", "spread", "turn", "verdict"}, why: "pure rooms do no I/O: net/netip has addresses"},
+	{pkg: "os", never: []string{"acl", "ewma", "guard", "hashing", "lb", "hop", "overload", "simulate", "spread", "turn", "verdict"}, why: "pure rooms do no I/O: the bytes are handed in"},
 }
 
 // noRoom are folder names that say where things were put, not what they are.
