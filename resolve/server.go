@@ -76,15 +76,11 @@ func (s Server) at(text string) (Server, error) {
 	switch {
 	case s.port == 0:
 		return s, errors.New("a port is a number from 1 to 65535, after an IPv6 address in brackets: [2606:4700::1111]:53")
-	case !s.addr.IsValid() && !valid(s.host), strings.ContainsFunc(s.addr.Zone(), notInZone):
+	case !s.addr.IsValid() && !valid(s.host), strings.ContainsAny(s.addr.Zone(), "[]%/: "):
 		return s, fmt.Errorf("%q is neither an address nor a name: write 1.1.1.1, 1.1.1.1:53 or tls://dns.example", text)
 	}
 	return s, nil
 }
-
-// notInZone are the signs that no interface's name has, or that would end the
-// address within a URL.
-func notInZone(c rune) bool { return c <= ' ' || strings.ContainsRune("[]%/:", c) }
 
 // String is the canonical form, with the port.
 func (s Server) String() string {
