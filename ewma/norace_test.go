@@ -1,0 +1,5 @@
+//go:build !race
+
+package ewma_test
+
+const raceEnabled = false
