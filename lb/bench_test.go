@@ -152,3 +152,33 @@ func benchPool(b *testing.B, policy lb.Policy, n int) *lb.Pool {
 	}
 	return p
 }
+
+// Some of ten thousand are full, or start slowly.
+func BenchmarkSomeDiffer(b *testing.B) {
+	const n = 10_000
+	for _, policy := range []lb.Policy{lb.Random, lb.P2C, lb.P2CEWMA, lb.RoundRobin, lb.LeastConn} {
+		list := members(n)
+		for i := range list {
+			list[i].Limit = i % 2
+		}
+		half := newPool(b, 1, lb.Options{Policy: policy}, list)
+		for i, node := range half.Nodes() {
+			if i%2 == 1 {
+				half.Pick(&lb.Ask{Sticky: node})
+			}
+		}
+		slow := newPool(b, 1, lb.Options{Policy: policy, SlowStart: window}, members(n))
+		for _, node := range slow.Nodes()[:n/10] {
+			slow.Set(node, lb.Sick, time.Second)
+			slow.Set(node, lb.Ready, 2*time.Hour)
+		}
+		for name, p := range map[string]*lb.Pool{"full": half, "slow start": slow} {
+			b.Run(policy.String()+"/"+name, func(b *testing.B) {
+				for b.Loop() {
+					node, _ := p.Pick(&lb.Ask{Now: 2 * time.Hour})
+					node.End()
+				}
+			})
+		}
+	}
+}

@@ -2,33 +2,34 @@ package lb_test
 
 import (
 	"context"
+	"math/rand/v2"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"viaduct/lb"
 )
 
-// A long line costs an end of a request little, whoever waits in it: many times
-// as many, all of whom may or may not have the place, do not take that many
-// times as long.
+// A long line costs an end of a request little, whoever waits in it: with many
+// times as many, all of whom may or may not have the place, no more choices are
+// tried. A choice rolls dice.
 func TestLongLineCostsLittle(t *testing.T) {
 	alone(t)
 	for _, kind := range []string{"plain", "tried another", "tried that one"} {
-		took := map[int]time.Duration{}
-		for _, waiters := range []int{100, 2000} {
-			took[waiters] = ends(t, kind, waiters)
-		}
-		if short, long := took[100], took[2000]; long > 200*short+20*time.Millisecond {
-			t.Errorf("%s: fifty ends take %v while 100 wait, %v while 2000 do", kind, short, long)
+		if short, long := ends(t, kind, 100), ends(t, kind, 2000); long > 2*short {
+			t.Errorf("%s: fifty ends roll %d dice while 100 wait, %d while 2000 do", kind, short, long)
 		}
 	}
 }
 
-// ends is how long it takes fifty requests to end while so many wait.
-func ends(t *testing.T, kind string, waiters int) time.Duration {
+// ends is how many dice are rolled when fifty requests end while so many wait.
+func ends(t *testing.T, kind string, waiters int) int64 {
 	t.Helper()
 	const n = 100
-	l := newLine(t, lb.Options{Policy: lb.P2CEWMA, Queue: waiters}, limited(n, 1))
+	var rolls atomic.Int64
+	l := &line{t: t, pool: newPool(t, 1, lb.Options{Policy: lb.P2CEWMA, Queue: waiters, Rand: func() uint64 {
+		rolls.Add(1)
+		return rand.Uint64()
+	}}, limited(n, 1))}
 	l.answers = make(chan answer, waiters)
 	nodes := l.pool.Nodes()
 	for range n {
@@ -41,11 +42,11 @@ func ends(t *testing.T, kind string, waiters int) time.Duration {
 		go waitFor(l.pool, ctx, i, lb.Ask{Tried: tried}, l.answers)
 	}
 	l.until("all wait", func() bool { return l.pool.Waiting() == waiters })
-	start := time.Now()
+	before := rolls.Load()
 	for _, n := range nodes[:50] {
 		n.End()
 	}
-	took := time.Since(start)
+	rolled := rolls.Load() - before
 	want := 50
 	if kind == "tried that one" {
 		want = 0
@@ -57,7 +58,7 @@ func ends(t *testing.T, kind string, waiters int) time.Duration {
 	for range waiters {
 		l.answer()
 	}
-	return took
+	return rolled
 }
 
 // However many wait in front who can't use a place, who can is served.

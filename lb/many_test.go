@@ -135,51 +135,6 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// Some that are full, or start slowly, do not make a choice look at all the
-// others: it is dearer among ten thousand, but nowhere near a hundred times.
-func TestSomeThatAreFullCostLittle(t *testing.T) {
-	alone(t)
-	const n = 10_000
-	for _, policy := range []lb.Policy{lb.Random, lb.P2C, lb.P2CEWMA, lb.RoundRobin} {
-		plain := exchanges(t, newPool(t, 1, lb.Options{Policy: policy}, members(n)))
-		list := members(n)
-		for i := range list {
-			list[i].Limit = i % 2
-		}
-		half := newPool(t, 1, lb.Options{Policy: policy}, list)
-		for i, node := range half.Nodes() {
-			if i%2 == 1 {
-				half.Pick(&lb.Ask{Sticky: node})
-			}
-		}
-		if full := exchanges(t, half); full > 40*plain {
-			t.Errorf("%s of %d: 500 requests take %v, when every other one is full %v", policy, n, plain, full)
-		}
-		slow := newPool(t, 1, lb.Options{Policy: policy, SlowStart: window}, members(n))
-		for _, node := range slow.Nodes()[:n/10] {
-			slow.Set(node, lb.Sick, time.Second)
-			slow.Set(node, lb.Ready, 2*time.Hour)
-		}
-		if cold := exchanges(t, slow); cold > 40*plain {
-			t.Errorf("%s of %d: 500 requests take %v, when one in ten starts slowly %v", policy, n, plain, cold)
-		}
-	}
-}
-
-// exchanges is how long 500 requests take at best.
-func exchanges(t *testing.T, p *lb.Pool) time.Duration {
-	t.Helper()
-	best := time.Hour
-	for range 5 {
-		start := time.Now()
-		for range 500 {
-			once(t, p, lb.Ask{Now: 2 * time.Hour})
-		}
-		best = min(best, time.Since(start))
-	}
-	return best
-}
-
 // A panic is seen at once, also by who does not follow each change: all are
 // used when none is ready, and those that go out or come back meanwhile change
 // that for nobody else.

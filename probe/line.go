@@ -102,7 +102,7 @@ func (c Check) open(ctx context.Context, e Endpoint, protocols ...string) (*line
 	}
 	nc, err := dial(ctx, at.network, at.addr)
 	if err != nil {
-		return nil, err
+		return nil, both(overdue(ctx, err), err)
 	}
 	l := hold(ctx, nc)
 	l.at = at
@@ -237,6 +237,9 @@ func (l *line) expect(ctx context.Context, text []byte) error {
 // overdue is why ctx ended, if it did: whatever broke then broke by it.
 func overdue(ctx context.Context, err error) error {
 	why := context.Cause(ctx)
+	if at, ok := ctx.Deadline(); why == nil && ok && !time.Now().Before(at) {
+		why = context.DeadlineExceeded // a dial knows it before ctx does
+	}
 	if err == nil || why == nil || errors.Is(err, why) {
 		return err
 	}

@@ -172,7 +172,7 @@ func (c Check) askTunnel(ctx context.Context, e Endpoint, r *Result) error {
 	return nil
 }
 
-// both is why a tunnel was late, and what its parent has to do with that.
+// both is why something was late, and what broke by it.
 func both(late, err error) error {
 	if errors.Is(err, late) {
 		return err

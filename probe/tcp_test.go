@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -168,4 +169,17 @@ func TestItsOwnDialer(t *testing.T) {
 func TestNoneAsksNothing(t *testing.T) {
 	passes(t, run(t, probe.Check{Kind: probe.None}, ""))
 	fails(t, run(t, probe.Check{Kind: 99}, ""), "kind 99")
+}
+
+// The deadline of a dial can pass a moment before its context tells.
+func TestDialThatIsLate(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), short)
+	defer cancel()
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded}
+	}
+	if r := (probe.Check{}).Run(ctx, probe.Endpoint{Addr: "127.0.0.1:1", Dial: dial}); !errors.Is(r.Err, context.DeadlineExceeded) {
+		t.Errorf("error %v", r.Err)
+	}
 }
