@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"viaduct/lb"
 )
@@ -22,42 +23,43 @@ func TestLongLineCostsLittle(t *testing.T) {
 }
 
 // ends is how many dice are rolled when fifty requests end while so many wait.
-func ends(t *testing.T, kind string, waiters int) int64 {
+func ends(t *testing.T, kind string, waiters int) (rolled int64) {
 	t.Helper()
-	const n = 100
-	var rolls atomic.Int64
-	l := &line{t: t, pool: newPool(t, 1, lb.Options{Policy: lb.P2CEWMA, Queue: waiters, Rand: func() uint64 {
-		rolls.Add(1)
-		return rand.Uint64()
-	}}, limited(n, 1))}
-	l.answers = make(chan answer, waiters)
-	nodes := l.pool.Nodes()
-	for range n {
-		take(t, l.pool, lb.Ask{})
-	}
-	tried := map[string][]*lb.Node{"tried another": nodes[50:51], "tried that one": nodes[:50]}[kind]
-	ctx, leave := context.WithCancel(t.Context())
-	defer leave()
-	for i := range waiters {
-		go waitFor(l.pool, ctx, i, lb.Ask{Tried: tried}, l.answers)
-	}
-	l.until("all wait", func() bool { return l.pool.Waiting() == waiters })
-	before := rolls.Load()
-	for _, n := range nodes[:50] {
-		n.End()
-	}
-	rolled := rolls.Load() - before
-	want := 50
-	if kind == "tried that one" {
-		want = 0
-	}
-	if got := waiters - l.pool.Waiting(); got != want {
-		t.Errorf("%s: of %d waiters %d have the 50 places", kind, waiters, got)
-	}
-	leave()
-	for range waiters {
-		l.answer()
-	}
+	synctest.Test(t, func(t *testing.T) {
+		const n = 100
+		var rolls atomic.Int64
+		pool := newPool(t, 1, lb.Options{Policy: lb.P2CEWMA, Queue: waiters, Rand: func() uint64 {
+			rolls.Add(1)
+			return rand.Uint64()
+		}}, limited(n, 1))
+		nodes := pool.Nodes()
+		for range n {
+			take(t, pool, lb.Ask{})
+		}
+		tried := map[string][]*lb.Node{"tried another": nodes[50:51], "tried that one": nodes[:50]}[kind]
+		ctx, leave := context.WithCancel(t.Context())
+		answers := make(chan answer, waiters)
+		for i := range waiters {
+			go waitFor(pool, ctx, i, lb.Ask{Tried: tried}, answers)
+		}
+		synctest.Wait() // all have looked, and wait
+		before := rolls.Load()
+		for _, n := range nodes[:50] {
+			n.End()
+		}
+		rolled = rolls.Load() - before
+		want := 50
+		if kind == "tried that one" {
+			want = 0
+		}
+		if got := waiters - pool.Waiting(); got != want {
+			t.Errorf("%s: of %d waiters %d have the 50 places", kind, waiters, got)
+		}
+		leave()
+		for range waiters {
+			<-answers
+		}
+	})
 	return rolled
 }
 
