@@ -94,13 +94,14 @@ func (p *Pool) serve(n *Node) {
 // admit is serve for who has come last: the others were served when they came,
 // or by who left a place.
 func (p *Pool) admit(newest *claim) {
-	full := false
+	refused, full := false, false
 	p.line.Serve(func(c *claim) (served, last bool) {
-		if c != newest && full {
-			return false, false
+		if c != newest && refused || c.plain && full {
+			return false, false // a place that came free just now is for who was refused
 		}
 		served = p.place(c)
-		full = full || !served
+		refused = refused || !served
+		full = full || !served && c.plain
 		return served, false
 	})
 }
