@@ -48,6 +48,17 @@ func Classify(err error) Kind {
 	return InternalError
 }
 
+// ClassifyPeer is Classify for what went wrong with a peer: what it doesn't know
+// is unknown, unless it is this machine that has no roots. crypto/tls has no type
+// for most of what it refuses.
+func ClassifyPeer(err error, unknown Kind) Kind {
+	k := Classify(err)
+	if _, ours := errors.AsType[x509.SystemRootsError](err); k == InternalError && !ours {
+		return unknown
+	}
+	return k
+}
+
 func classifyDNS(err error) Kind {
 	var d *net.DNSError
 	switch {

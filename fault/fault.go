@@ -86,6 +86,16 @@ var table = [kinds]kind{
 // String is the RFC 9209 token: "connection_refused". None is "".
 func (k Kind) String() string { return table[k].token }
 
+// Named is the kind with a token, None if there is none.
+func Named(token string) Kind {
+	for k := range kinds {
+		if table[k].token == token {
+			return k
+		}
+	}
+	return None
+}
+
 // Status is the status code of an answer that reports this kind.
 func (k Kind) Status() int { return table[k].status }
 

@@ -70,15 +70,6 @@ func (g *group) rendezvous(d *draw, bound float64, slow bool) *slot {
 	return best
 }
 
-// boost makes of the weight of a slow start a part of the keys: what nodes leave
-// to others makes the shares of all greater.
-func (g *group) boost(d *draw) float64 {
-	if !g.starts(d) {
-		return 1
-	}
-	return g.all.total / (g.warm.total + g.worth(d))
-}
-
 // bound is how many requests in flight a node may reach for each unit of its
 // weight; 0 is any number.
 func (g *group) bound(d *draw) float64 {

@@ -1,12 +1,5 @@
 package lb
 
-import (
-	"math"
-	"time"
-
-	"viaduct/hashing"
-)
-
 // byLoad is the choice of the policies that look at requests in flight.
 //
 // A node that starts slowly has few of them, and would be given everything.
@@ -34,33 +27,6 @@ func (g *group) byLoad(d *draw) *slot {
 		return g.any(d)
 	}
 	return warm
-}
-
-// starter draws one of those that start slowly, by the weight that it has now.
-func (g *group) starter(d *draw) *slot {
-	for range maxMisses {
-		if s := &g.cold.slots[g.cold.draw(d.o.Rand())]; hashing.Unit(d.o.Rand()) < d.o.ramp(s.n, d.ask.Now) {
-			return s
-		}
-	}
-	return &g.cold.slots[g.cold.draw(d.o.Rand())]
-}
-
-// worth is the weight that those have now that start slowly. It is summed up
-// once in a millisecond: there may be thousands.
-func (g *group) worth(d *draw) float64 {
-	now := uint64(uint32(d.ask.Now/time.Millisecond)) << 32
-	word := g.sum.Load()
-	if word == 0 || word>>32<<32 != now {
-		var sum float64
-		for i := range g.cold.slots {
-			s := &g.cold.slots[i]
-			sum += s.w * d.o.ramp(s.n, d.ask.Now)
-		}
-		word = now | uint64(math.Float32bits(float32(sum)))
-		g.sum.Store(word)
-	}
-	return float64(math.Float32frombits(uint32(word)))
 }
 
 // least is the slot that the policy prefers; of those that were drawn, if it
@@ -164,6 +130,7 @@ func (s *set) scan(d *draw) *slot {
 	return best
 }
 
+// cheapest is scan for p2c_ewma, whose prices the loop above would pay for.
 func (s *set) cheapest(d *draw, at int) *slot {
 	var best *slot
 	var low float64

@@ -1,7 +1,6 @@
 package lb
 
 import (
-	"math"
 	"slices"
 
 	"viaduct/hashing"
@@ -322,26 +321,4 @@ func (g *group) any(d *draw) *slot {
 		}
 	}
 	return nil
-}
-
-// passes lets a node that starts slowly have its part of what would be its own,
-// where the policy does not look at loads: who is passed over leaves it to the
-// next draw, so that the others keep their proportions.
-func (g *group) passes(d *draw, s *slot) bool {
-	if !g.starts(d) {
-		return true
-	}
-	part := d.o.ramp(s.n, d.ask.Now)
-	return part >= 1 || hashing.Unit(d.o.Rand()) < part
-}
-
-// starts says whether some of the group start slowly, beside others that don't.
-func (g *group) starts(d *draw) bool { return len(g.cold.slots) > 0 && d.ask.Now < g.until }
-
-// curve is the part of its weight that a node has at a part of its slow start.
-func curve(time, aggression float64) float64 {
-	if aggression != 1 {
-		time = math.Pow(time, 1/aggression)
-	}
-	return min(1, max(0.10, time))
 }

@@ -228,26 +228,6 @@ func (t *tier) inZone(nodes []*Node, zone string, whole bool) []slot {
 	return slots
 }
 
-// slow tells those that start slowly from the others. Without others, nobody is
-// spared anything.
-func (g *group) slow(v *view, now time.Duration) {
-	if v.o.SlowStart == 0 {
-		return
-	}
-	var warm, cold []slot
-	for _, s := range g.all.slots {
-		if v.o.ramp(s.n, now) < 1 {
-			cold = append(cold, s)
-			g.until = max(g.until, time.Duration(s.n.rampFrom.Load())+v.o.SlowStart)
-		} else {
-			warm = append(warm, s)
-		}
-	}
-	if len(warm) > 0 && len(cold) > 0 {
-		g.warm, g.cold, g.sum = newSet(warm, v.o.Policy), newSet(cold, v.o.Policy), new(atomic.Uint64)
-	}
-}
-
 // turns makes the order of the policies that have one. It goes on as it was if
 // the group is the same: who changes something else must not change shares.
 func (g *group) turns(v *view, was *group) {
@@ -312,13 +292,4 @@ func (v *view) settle(list []*Node) {
 			}
 		}
 	}
-}
-
-// ramp is the part of its weight that a node has at a time of its slow start.
-func (o *Options) ramp(n *Node, now time.Duration) float64 {
-	from := time.Duration(n.rampFrom.Load())
-	if o.SlowStart == 0 || from == 0 || now >= from+o.SlowStart {
-		return 1
-	}
-	return curve(float64(max(now-from, 0))/float64(o.SlowStart), o.Aggression)
 }

@@ -3,7 +3,6 @@ package parent
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -148,7 +147,7 @@ func told(h *wire.Head) fault.Kind {
 			if string(bytes.TrimSpace(name)) != "error" {
 				continue
 			}
-			if k := kindNamed(string(bytes.TrimSpace(value))); k != fault.None {
+			if k := fault.Named(string(bytes.TrimSpace(value))); k.Status() >= 400 {
 				return k
 			}
 		}
@@ -173,16 +172,6 @@ func cutPart(v []byte) (part, rest []byte) {
 	return v, nil
 }
 
-// kindNamed is the kind of a token of RFC 9209, if it is an error of a proxy.
-func kindNamed(token string) fault.Kind {
-	for k := fault.DNSTimeout; k <= fault.LoopDetected; k++ {
-		if k.String() == token && k.Status() >= 400 {
-			return k
-		}
-	}
-	return fault.None
-}
-
 // refused is the error of a parent that said no.
 func (p Proxy) refused(e *RefusedError) *fault.Error {
 	return &fault.Error{Kind: e.kind, Code: e.code, Text: e.say, Err: fmt.Errorf("parent %s: %w", p, e)}
@@ -191,10 +180,7 @@ func (p Proxy) refused(e *RefusedError) *fault.Error {
 // fault is the error of a parent that did not answer as it should; unknown is
 // its kind where the cause does not tell.
 func (p Proxy) fault(doing string, err error, unknown fault.Kind) *fault.Error {
-	kind := fault.Classify(err)
-	if _, ours := errors.AsType[x509.SystemRootsError](err); kind == fault.InternalError && !ours {
-		kind = unknown
-	}
+	kind := fault.ClassifyPeer(err, unknown)
 	bad := fault.New(kind, fmt.Errorf("parent %s: %s: %w", p, doing, err))
 	switch kind {
 	case fault.ConnectionReadTimeout, fault.ConnectionTimeout:

@@ -23,14 +23,11 @@ func (c Check) askAgent(ctx context.Context, e Endpoint, r *Result) error {
 	if c.Path != "" {
 		return c.askAgentHTTP(ctx, e, r)
 	}
-	l, err := c.open(ctx, e)
+	l, err := c.speak(ctx, e)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if err := l.send(ctx, c.Send); err != nil {
-		return err
-	}
 	line, err := l.firstLine()
 	if err != nil {
 		return fmt.Errorf("read the agent's line: %w", overdue(ctx, err))

@@ -191,23 +191,25 @@ func end(s *tls.ConnectionState) (last time.Time) {
 // the connection opens is enough: the system of a hung program does as much.
 func (c Check) askTCP(ctx context.Context, e Endpoint) error {
 	c.Secure = false
-	l, err := c.open(ctx, e)
+	l, err := c.speak(ctx, e)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if err := l.send(ctx, c.Send); err != nil {
-		return err
-	}
 	return l.expect(ctx, []byte(c.Expect))
 }
 
-func (l *line) send(ctx context.Context, s string) error {
-	if s == "" {
-		return nil
+// speak opens a connection and sends what is to be sent.
+func (c Check) speak(ctx context.Context, e Endpoint) (*line, error) {
+	l, err := c.open(ctx, e)
+	if err != nil || c.Send == "" {
+		return l, err
 	}
-	_, err := io.WriteString(l.conn, s)
-	return overdue(ctx, err)
+	if _, err := io.WriteString(l.conn, c.Send); err != nil {
+		l.close()
+		return nil, overdue(ctx, err)
+	}
+	return l, nil
 }
 
 // expect reads until text has come. What is read twice is no longer than text,

@@ -37,7 +37,10 @@ func (o *Origin) shake(ctx context.Context, nc *net.TCPConn) (*tls.Conn, error) 
 // shakeFault is the failure of a handshake. What only a handshake can say gets a
 // sentence of its own.
 func shakeFault(err error) error {
-	bad := fault.New(fault.Classify(err), err)
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	bad := fault.New(fault.ClassifyPeer(err, fault.TLSProtocolError), err)
 	switch bad.Kind {
 	case fault.TLSCertificateError:
 		bad.Text = certificateText(err)
@@ -46,13 +49,6 @@ func shakeFault(err error) error {
 	case fault.TLSProtocolError:
 		if first, ok := errors.AsType[tls.RecordHeaderError](err); ok && first.Conn != nil {
 			bad.Text = "The destination does not speak TLS."
-		}
-	case fault.InternalError:
-		if errors.Is(err, context.Canceled) {
-			return err
-		}
-		if _, ours := errors.AsType[x509.SystemRootsError](err); !ours {
-			bad.Kind = fault.TLSProtocolError // crypto/tls has no type for most of what it refuses
 		}
 	}
 	return bad
