@@ -98,7 +98,7 @@ var badLogin = verdict{fault.ConfigurationError, 0, Us, sayLogin}
 // 504 are what proxies say of a target that they do not reach.
 func byStatus(status int) verdict {
 	switch status {
-	case 407:
+	case 401, 407: // tinyproxy has it the one way
 		return badLogin
 	case 400, 405:
 		return verdict{fault.ConfigurationError, 0, Us, sayRequest}
@@ -108,6 +108,8 @@ func byStatus(status int) verdict {
 		return verdict{fault.ConnectionLimitReached, 0, Us, ""}
 	case 502, 503:
 		return verdict{fault.DestinationUnavailable, status, Target, sayUnreached}
+	case 500: // tinyproxy says so of a target that refuses
+		return verdict{fault.DestinationUnavailable, 502, Target, sayBroken}
 	case 504:
 		return verdict{fault.ConnectionTimeout, 0, Target, ""}
 	}

@@ -53,9 +53,8 @@ func (p Proxy) connect(nc net.Conn, to hop.Target) (early []byte, err error) {
 func (p Proxy) request(to hop.Target) []byte {
 	b := to.AppendTo([]byte("CONNECT "))
 	b = to.AppendTo(append(b, " HTTP/1.1\r\nHost: "...))
-	if secret := p.Password.Reveal(); p.User != "" || secret != "" {
-		b = append(b, "\r\nProxy-Authorization: Basic "...)
-		b = base64.StdEncoding.AppendEncode(b, []byte(p.User+":"+secret))
+	if login := p.BasicAuth(); login != "" {
+		b = append(append(b, "\r\nProxy-Authorization: "...), login...)
 	}
 	if p.Via != "" {
 		b = append(append(b, "\r\nVia: "...), p.Via...)
@@ -63,10 +62,24 @@ func (p Proxy) request(to hop.Target) []byte {
 	return append(b, "\r\n\r\n"...)
 }
 
+// BasicAuth is the value of Proxy-Authorization (RFC 7617), "" when there are no
+// credentials.
+func (p Proxy) BasicAuth() string {
+	secret := p.Password.Reveal()
+	if p.User == "" && secret == "" {
+		return ""
+	}
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(p.User+":"+secret))
+}
+
+// refusal is what a status alone says.
+func refusal[T string | []byte](status int, reason T) *RefusedError {
+	return &RefusedError{Status: status, Reason: string(reason[:min(len(reason), maxReason)]), verdict: byStatus(status)}
+}
+
 // answered is the refusal in an answer's head.
 func answered(h *wire.Head) *RefusedError {
-	e := &RefusedError{Status: h.Status, Reason: string(h.Reason[:min(len(h.Reason), maxReason)])}
-	e.verdict = byStatus(h.Status)
+	e := refusal(h.Status, h.Reason)
 	if e.party == Us || h.Status < 400 {
 		return e
 	}

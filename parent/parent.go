@@ -94,15 +94,26 @@ func (p Proxy) tunnel(ctx context.Context, nc net.Conn, target string) (net.Conn
 	if err != nil {
 		return nil, nil, err
 	}
+	var over net.Conn
+	var early []byte
+	err = p.within(ctx, nc, func() (err error) {
+		over, early, err = p.ask(nc, to)
+		return err
+	})
+	return over, early, err
+}
+
+// within does something on nc as long as ctx lasts.
+func (p Proxy) within(ctx context.Context, nc net.Conn, do func() error) error {
 	if ctx.Err() != nil {
-		return nil, nil, p.ended(ctx, nil)
+		return p.ended(ctx, nil)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(past) })
-	over, early, err := p.ask(nc, to)
+	err := do()
 	if !stop() || ctx.Err() != nil { // it is over a moment before its functions run
 		err = p.ended(ctx, err)
 	}
-	return over, early, err
+	return err
 }
 
 // ready looks at everything that is going to be written, before it is.
@@ -142,9 +153,9 @@ func (p Proxy) ask(nc net.Conn, to hop.Target) (over net.Conn, early []byte, err
 	case SOCKS5:
 		return nc, nil, p.socks(nc, to)
 	case HTTPS:
-		c := tls.Client(nc, p.config())
-		if err := c.Handshake(); err != nil {
-			return nil, nil, p.fault("tls", err, fault.TLSProtocolError)
+		c, err := p.secure(nc, "http/1.1")
+		if err != nil {
+			return nil, nil, err
 		}
 		nc = c
 	}
@@ -152,15 +163,20 @@ func (p Proxy) ask(nc net.Conn, to hop.Target) (over net.Conn, early []byte, err
 	return nc, early, err
 }
 
-// config is the operator's, for this host and HTTP/1.1.
-func (p Proxy) config() *tls.Config {
-	c := p.TLS.Clone()
-	if c == nil {
-		c = new(tls.Config)
+// secure speaks TLS as the operator wants it, for this host and one of the
+// protocols.
+func (p Proxy) secure(nc net.Conn, protocols ...string) (*tls.Conn, error) {
+	config := p.TLS.Clone()
+	if config == nil {
+		config = new(tls.Config)
 	}
-	if c.ServerName == "" {
-		c.ServerName = p.Host
+	if config.ServerName == "" {
+		config.ServerName = p.Host
 	}
-	c.NextProtos = []string{"http/1.1"}
-	return c
+	config.NextProtos = protocols
+	c := tls.Client(nc, config)
+	if err := c.Handshake(); err != nil {
+		return nil, p.fault("tls", err, fault.TLSProtocolError)
+	}
+	return c, nil
 }
