@@ -36,18 +36,7 @@ var socket = net.Dialer{KeepAlive: -1}
 // source. The error is a *fault.Error, or one that fault.Classify knows; it
 // wraps ErrNoPort when another source may do better.
 func (d *Dialer) Connect(ctx context.Context, to Destination, from *Source) (*net.TCPConn, error) {
-	if to.Addr.IsValid() {
-		a := netip.AddrPortFrom(to.Addr.Unmap(), to.Port)
-		if err := d.check(a, from); err != nil {
-			return nil, err
-		}
-		return d.dial(ctx, a, from)
-	}
-	addrs, err := d.lookup(ctx, to.Host)
-	if err != nil {
-		return nil, err
-	}
-	allowed, err := d.judge(addrs, to.Port, from)
+	allowed, err := d.Addresses(ctx, to, from)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +45,21 @@ func (d *Dialer) Connect(ctx context.Context, to Destination, from *Source) (*ne
 	}
 	mixed := interleave(allowed)
 	return d.race(ctx, mixed[:min(len(mixed), maxAttempts)], from)
+}
+
+// Addresses looks the name up if there is one, and keeps the addresses that the
+// guard lets pass and the source can reach, at least one. The errors are those of
+// Connect.
+func (d *Dialer) Addresses(ctx context.Context, to Destination, from *Source) ([]netip.AddrPort, error) {
+	if to.Addr.IsValid() {
+		a := netip.AddrPortFrom(to.Addr.Unmap(), to.Port)
+		return []netip.AddrPort{a}, d.check(a, from)
+	}
+	addrs, err := d.lookup(ctx, to.Host)
+	if err != nil {
+		return nil, err
+	}
+	return d.judge(addrs, to.Port, from)
 }
 
 // dial dials one address. Dialer.DialTCP would do it with less ado, but binds the

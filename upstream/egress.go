@@ -3,13 +3,17 @@ package upstream
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"viaduct/fault"
+	"viaduct/rest"
 )
 
 // Source is an egress identity: the addresses that connections leave from, one
@@ -56,12 +60,15 @@ func ParseEgressBy(s string) (EgressBy, error) {
 }
 
 // Egress is the sources that connections may leave from. A nil Egress leaves
-// the choice to the system. Its methods are safe for concurrent use.
+// the choice to the system. Its methods are safe for concurrent use; with one
+// source or none, those about rests do nothing.
 type Egress struct {
 	sources []*Source
 	hashes  []uint64 // of the sources
 	by      EgressBy
 	next    atomic.Uint32
+	refused rest.Table[*Source]
+	limited rest.Table[*Source]
 }
 
 // NewEgress makes an Egress of addresses, which pair up in their order where
@@ -94,38 +101,120 @@ func NewEgress(addrs []netip.Addr, by EgressBy) *Egress {
 	return e
 }
 
-// Choose returns the source for a request of a client for a host.
-func (e *Egress) Choose(client netip.Addr, user, host string) *Source {
-	if e == nil {
-		return nil
-	}
-	n := uint32(len(e.sources))
+// Choose returns the source for a request of a client for a host: the first of
+// its key that does not rest for the destination, or the first when all rest.
+func (e *Egress) Choose(client netip.Addr, user, host string, to rest.Destination, now time.Duration) *Source {
 	switch {
-	case n == 1:
+	case e == nil:
+		return nil
+	case len(e.sources) == 1:
 		return e.sources[0]
+	case e.by == RoundRobin:
+		return e.turn(to, now)
+	}
+	key := e.Key(client, user, host)
+	if s := e.best(key, to, now, nil); s != nil {
+		return s
+	}
+	return e.best(key, everywhere, never, nil)
+}
+
+// Key is what Choose goes by, for Other.
+func (e *Egress) Key(client netip.Addr, user, host string) uint64 {
+	switch {
+	case e == nil || e.by == RoundRobin:
+		return 0
 	case e.by == ByClient:
 		b := client.As16()
-		return e.rendezvous(b[:])
+		return hash(b[:])
 	case e.by == ByHost:
-		return e.rendezvous([]byte(host))
-	case e.by == ByUser:
-		return e.rendezvous([]byte(user))
+		return hash([]byte(host))
+	}
+	return hash([]byte(user))
+}
+
+// Other returns the source to try for a request with this key when the
+// destination refused all that were tried: the next one in its order that does
+// not rest, nil when there is none.
+func (e *Egress) Other(key uint64, to rest.Destination, now time.Duration, tried []*Source) *Source {
+	if e == nil || len(tried) == 0 {
+		return nil
+	}
+	if e.by != RoundRobin {
+		return e.best(key, to, now, tried)
+	}
+	last := slices.Index(e.sources, tried[len(tried)-1])
+	for i := range e.sources {
+		s := e.sources[(last+1+i)%len(e.sources)]
+		if !slices.Contains(tried, s) && !e.rests(to, s, now) {
+			return s
+		}
+	}
+	return nil
+}
+
+// turn returns the next source in turn that does not rest. Those which do lose
+// their turn: the one behind them would have two.
+func (e *Egress) turn(to rest.Destination, now time.Duration) *Source {
+	n := uint32(len(e.sources))
+	for range n {
+		if s := e.sources[(e.next.Add(1)-1)%n]; !e.rests(to, s, now) {
+			return s
+		}
 	}
 	return e.sources[(e.next.Add(1)-1)%n]
 }
 
-// rendezvous gives each key its source, the same in every process; when a
-// source is added or removed, no key moves that needn't (Thaler and
+// best is the first of a key's sources that was not tried and does not rest, nil
+// when there is none. Each key has one order, the same in every process; when a
+// source is added, removed or rests, no key moves that needn't (Thaler and
 // Ravishankar, A Name-Based Mapping Scheme for Rendezvous, 1996).
-func (e *Egress) rendezvous(key []byte) *Source {
-	k, best, most := hash(key), 0, uint64(0)
+func (e *Egress) best(key uint64, to rest.Destination, now time.Duration, tried []*Source) (best *Source) {
+	most := uint64(0)
 	for i, h := range e.hashes {
-		if w := mix(k ^ h); w >= most {
-			best, most = i, w
+		s, w := e.sources[i], mix(key^h)
+		if w >= most && !slices.Contains(tried, s) && !e.rests(to, s, now) {
+			best, most = s, w
 		}
 	}
-	return e.sources[best]
+	return best
 }
+
+// never is a time at which nothing rests.
+const never = math.MaxInt64
+
+var everywhere rest.Destination
+
+func (e *Egress) rests(to rest.Destination, s *Source, now time.Duration) bool {
+	return e.refused.Rests(to, s, now) || e.limited.Rests(to, s, now)
+}
+
+// Refused has a source rest for a destination that did not let it connect, and
+// another one right after. Without the other it is no news about the source: a
+// destination that refuses all of them is down.
+func (e *Egress) Refused(to rest.Destination, s *Source, now time.Duration) {
+	if e.hasChoice() && s != nil {
+		e.refused.Rest(to, s, now, 0)
+	}
+}
+
+// Limited has a source rest for a destination that had enough of its requests
+// (429), until it takes more by its own word, or an hour at most. That it lets
+// the source connect does not shorten this: it does so to say 429 again.
+func (e *Egress) Limited(to rest.Destination, s *Source, now, retryAfter time.Duration) {
+	if e.hasChoice() && s != nil {
+		e.limited.Rest(to, s, now, min(retryAfter, time.Hour))
+	}
+}
+
+// Reached says that a destination let a source connect.
+func (e *Egress) Reached(to rest.Destination, s *Source, now time.Duration) {
+	if e.hasChoice() && s != nil {
+		e.refused.Well(to, s, now)
+	}
+}
+
+func (e *Egress) hasChoice() bool { return e != nil && len(e.sources) > 1 }
 
 // hash is FNV-1a, mixed.
 func hash(b []byte) uint64 {

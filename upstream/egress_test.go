@@ -11,6 +11,7 @@ import (
 
 	"viaduct/clock"
 	"viaduct/fault"
+	"viaduct/rest"
 	"viaduct/upstream"
 )
 
@@ -21,13 +22,19 @@ func addrs(list ...string) (out []netip.Addr) {
 	return out
 }
 
+// there is a destination that every source may reach.
+var there = rest.Destination{Host: "there.example", Port: 443}
+
+// turn is the choice for a request that nothing is known of.
+func turn(e *upstream.Egress) *upstream.Source { return e.Choose(netip.Addr{}, "", "", there, 0) }
+
 func TestConnectionLeavesByItsSource(t *testing.T) {
 	h := open(t, "127.0.0.1", 0)
 	e := upstream.NewEgress(addrs("127.0.3.1", "127.0.3.2"), upstream.RoundRobin)
 	d := &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge), Egress: e}
 	for _, to := range []upstream.Destination{named(h.port), literal("127.0.0.1", h.port)} {
 		for _, want := range []string{"127.0.3.1", "127.0.3.2"} {
-			c := must[*net.TCPConn](t)(d.Connect(within(t, patience), to, e.Choose(netip.Addr{}, "", "")))
+			c := must[*net.TCPConn](t)(d.Connect(within(t, patience), to, turn(e)))
 			if got := c.LocalAddr().(*net.TCPAddr).AddrPort().Addr().String(); got != want {
 				t.Errorf("it leaves by %s, want %s", got, want)
 			}
@@ -44,7 +51,7 @@ func TestSourcesPairUpTheFamilies(t *testing.T) {
 		{V4: netip.MustParseAddr("198.51.100.3"), V6: netip.MustParseAddr("2001:db8::1")},
 		{V4: netip.MustParseAddr("198.51.100.1"), V6: netip.MustParseAddr("2001:db8::1")},
 	} {
-		if got := *e.Choose(netip.Addr{}, "", ""); got != want {
+		if got := *turn(e); got != want {
 			t.Errorf("%v, want %v", got, want)
 		}
 	}
@@ -52,7 +59,7 @@ func TestSourcesPairUpTheFamilies(t *testing.T) {
 
 func TestNoEgressIsTheSystemsChoice(t *testing.T) {
 	e := upstream.NewEgress(nil, upstream.ByClient)
-	if e != nil || e.Choose(netip.Addr{}, "", "x") != nil || e.After(nil, nil) != nil || e.Usable() != nil {
+	if e != nil || turn(e) != nil || e.After(nil, nil) != nil || e.Usable() != nil {
 		t.Errorf("%v", e)
 	}
 }
@@ -68,7 +75,7 @@ func TestStickySources(t *testing.T) {
 		fewer := upstream.NewEgress(list[:3], by)
 		share, moved := map[netip.Addr]int{}, 0
 		for i := range keys {
-			s := e.Choose(client(i), user(i), host(i))
+			s := e.Choose(client(i), user(i), host(i), there, 0)
 			c, u, h := client(1), user(1), host(1) // two of them do not matter
 			switch by {
 			case upstream.ByClient:
@@ -78,11 +85,11 @@ func TestStickySources(t *testing.T) {
 			case upstream.ByUser:
 				u = user(i)
 			}
-			if again := same.Choose(c, u, h); again.V4 != s.V4 {
+			if again := same.Choose(c, u, h, there, 0); again.V4 != s.V4 {
 				t.Fatalf("by %d: key %d has %v and %v", by, i, s.V4, again.V4)
 			}
 			share[s.V4]++
-			if was := fewer.Choose(client(i), user(i), host(i)); was.V4 != s.V4 {
+			if was := fewer.Choose(client(i), user(i), host(i), there, 0); was.V4 != s.V4 {
 				moved++
 				if s.V4 != list[3] {
 					t.Fatalf("by %d: key %d moves from %v to %v, which was there before", by, i, was.V4, s.V4)
@@ -103,7 +110,7 @@ func TestStickySources(t *testing.T) {
 func TestAfterGoesRoundOnce(t *testing.T) {
 	e := upstream.NewEgress(addrs("198.51.100.1", "198.51.100.2", "198.51.100.3"), upstream.RoundRobin)
 	for range 3 {
-		first := e.Choose(netip.Addr{}, "", "")
+		first := turn(e)
 		seen := map[*upstream.Source]bool{}
 		for s := first; s != nil; s = e.After(s, first) {
 			if seen[s] {
@@ -120,7 +127,7 @@ func TestAfterGoesRoundOnce(t *testing.T) {
 // An address of the other family must not leave by the system's choice.
 func TestFamilyWithoutEgressIsNotDialled(t *testing.T) {
 	e := upstream.NewEgress(addrs("127.0.3.1"), upstream.RoundRobin)
-	from := e.Choose(netip.Addr{}, "", "")
+	from := turn(e)
 	h := open(t, "127.0.0.1", 0)
 	d := &upstream.Dialer{Lookup: answers("::1", "127.0.0.1"), Guard: new(judge), Egress: e}
 	c := must[*net.TCPConn](t)(d.Connect(within(t, patience), named(h.port), from))
@@ -156,7 +163,7 @@ func TestSourceThatHasGoneIsToldApart(t *testing.T) {
 		Lookup: answers("127.0.0.1"), Guard: new(judge), Egress: e,
 		NoPorts: func(a netip.Addr) { counted = append(counted, a) },
 	}
-	_, err := d.Connect(within(t, patience), named(h.port), e.Choose(netip.Addr{}, "", ""))
+	_, err := d.Connect(within(t, patience), named(h.port), turn(e))
 	if !errors.Is(err, upstream.ErrNoPort) || fault.Classify(err).Status() != 503 {
 		t.Errorf("%v, want a 503 that another source may cure", err)
 	}
@@ -167,11 +174,11 @@ func TestSourceThatHasGoneIsToldApart(t *testing.T) {
 
 func TestIdleConnectionsStayWithTheirSource(t *testing.T) {
 	h := scripted(t, fine)
-	p := upstream.NewPool(upstream.Options{})
+	p := upstream.NewIdle(upstream.Options{})
 	t.Cleanup(p.Close)
 	e := upstream.NewEgress(addrs("127.0.3.1", "127.0.3.2"), upstream.RoundRobin)
 	d := &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge), Egress: e}
-	one, two := e.Choose(netip.Addr{}, "", ""), e.Choose(netip.Addr{}, "", "")
+	one, two := turn(e), turn(e)
 	a, b, none := p.Origin(named(h.port), one), p.Origin(named(h.port), two), p.Origin(named(h.port), nil)
 	for _, o := range []*upstream.Origin{a, b, none} {
 		defer o.Release()

@@ -2,8 +2,8 @@ package upstream
 
 // Len is how many destinations have a place in the pool, and how many idle
 // connections it counts.
-func (p *Pool) Len() (origins, idle int) {
+func (p *Idle) Len() (origins, idle int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.origins), int(p.idle.Load())
+	return len(p.origins), int(p.open.Load())
 }

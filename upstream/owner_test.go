@@ -15,7 +15,7 @@ import (
 // and reports a connection that two have at once.
 type crowd struct {
 	t      *testing.T
-	pool   *upstream.Pool
+	pool   *upstream.Idle
 	dialer *upstream.Dialer
 	port   uint16
 	owned  sync.Map // *upstream.Conn -> true
@@ -60,7 +60,7 @@ func (c *crowd) run(visitors, rounds int) {
 
 func TestEachConnectionHasOneOwner(t *testing.T) {
 	h := scripted(t, fine)
-	c := &crowd{t: t, pool: upstream.NewPool(upstream.Options{}), port: h.port}
+	c := &crowd{t: t, pool: upstream.NewIdle(upstream.Options{}), port: h.port}
 	c.dialer = &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge)}
 	c.run(16, 200)
 	if c.reused.Load() == 0 {
@@ -76,7 +76,7 @@ func TestEachConnectionHasOneOwner(t *testing.T) {
 func TestCountsSurviveAnIdleTimeThatRunsOut(t *testing.T) {
 	h := scripted(t, fine)
 	c := &crowd{t: t, port: h.port}
-	c.pool = upstream.NewPool(upstream.Options{IdleTimeout: 2 * time.Millisecond})
+	c.pool = upstream.NewIdle(upstream.Options{IdleTimeout: 2 * time.Millisecond})
 	c.dialer = &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge)}
 	c.run(8, 150)
 	poll(t, "all is forgotten", func() bool { origins, idle := c.pool.Len(); return origins == 0 && idle == 0 })
@@ -84,7 +84,7 @@ func TestCountsSurviveAnIdleTimeThatRunsOut(t *testing.T) {
 
 func TestPoolClosesWhileItIsUsed(t *testing.T) {
 	h := scripted(t, fine)
-	c := &crowd{t: t, pool: upstream.NewPool(upstream.Options{}), port: h.port}
+	c := &crowd{t: t, pool: upstream.NewIdle(upstream.Options{}), port: h.port}
 	c.dialer = &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge)}
 	ended := make(chan struct{})
 	go func() { defer close(ended); c.run(8, 100) }()

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"net"
 	"time"
 
 	"viaduct/fault"
@@ -14,21 +13,21 @@ import (
 
 // shake sets up TLS on a new connection, and closes it if that fails. The error
 // is a *fault.Error, unless nobody waits any more.
-func (o *Origin) shake(ctx context.Context, nc *net.TCPConn) (*tls.Conn, error) {
+func (o *Origin) shake(ctx context.Context, l Link) (*tls.Conn, error) {
 	host := o.to.Host
 	if o.to.Addr.IsValid() {
 		host = o.to.Addr.Unmap().String() // a spelling that is found in a certificate
 	}
 	// Sessions are not resumed: a ticket would tell the origin that two egress
 	// addresses are one proxy, and two users come through it.
-	c := tls.Client(tap.New(nc, nil), &tls.Config{
+	c := tls.Client(tap.New(l.Conn, l.Early), &tls.Config{
 		ServerName: host,
-		RootCAs:    o.pool.options.Roots,
+		RootCAs:    o.idle.options.Roots,
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"http/1.1"},
 	})
 	if err := c.HandshakeContext(ctx); err != nil {
-		_ = nc.Close()
+		_ = l.Conn.Close()
 		return nil, shakeFault(err)
 	}
 	return c, nil

@@ -133,14 +133,14 @@ func byTLS(d upstream.Destination) upstream.Destination {
 
 // caller dials by TLS, and counts handshakes.
 type caller struct {
-	pool        *upstream.Pool
+	pool        *upstream.Idle
 	dialer      *upstream.Dialer
 	good, wrong atomic.Int32
 }
 
 func newCaller(t testing.TB, roots *x509.CertPool) *caller {
 	t.Helper()
-	c := &caller{pool: upstream.NewPool(upstream.Options{Roots: roots})}
+	c := &caller{pool: upstream.NewIdle(upstream.Options{Roots: roots})}
 	t.Cleanup(c.pool.Close)
 	c.dialer = &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge), Shaken: func(ok bool) {
 		if ok {

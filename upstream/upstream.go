@@ -7,12 +7,14 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"viaduct/clock"
+	"viaduct/fault"
 	"viaduct/stock"
 	"viaduct/wire"
 )
@@ -58,15 +60,15 @@ func (c *Conn) onIdle() {
 // Origin holds the idle connections to one destination from one source.
 type Origin struct {
 	place
-	pool *Pool
+	idle *Idle
 	refs atomic.Int32 // users, and idle connections
-	idle stock.Of[Conn]
+	kept stock.Of[Conn]
 }
 
 // take removes an idle connection that is still open, or returns nil.
 func (o *Origin) take() *Conn {
 	for {
-		c := o.idle.Take()
+		c := o.kept.Take()
 		if c == nil {
 			return nil
 		}
@@ -81,14 +83,14 @@ func (o *Origin) take() *Conn {
 // are too many.
 func (o *Origin) put(c *Conn, since time.Duration) {
 	o.refs.Add(1)
-	if o.pool.idle.Add(1) <= o.pool.options.MaxIdle {
+	if o.idle.open.Add(1) <= o.idle.options.MaxIdle {
 		c.parked = since
-		c.Park(since, o.pool.options.IdleTimeout)
-		if o.idle.Put(c) {
+		c.Park(since, o.idle.options.IdleTimeout)
+		if o.kept.Put(c) {
 			if c.ended.Load() { // before it was there to be removed
 				o.remove(c)
 			}
-			if o.pool.closed.Load() && o.idle.Remove(c) {
+			if o.idle.closed.Load() && o.kept.Remove(c) {
 				c.Discard()
 				o.forget()
 			}
@@ -101,21 +103,21 @@ func (o *Origin) put(c *Conn, since time.Duration) {
 
 // remove takes out a connection that was closed while idle.
 func (o *Origin) remove(c *Conn) {
-	if o.idle.Remove(c) {
+	if o.kept.Remove(c) {
 		o.forget()
 	}
 }
 
 // forget counts an idle connection out.
 func (o *Origin) forget() {
-	o.pool.idle.Add(-1)
+	o.idle.open.Add(-1)
 	o.Release()
 }
 
-// Release ends the use that Pool.Origin began.
+// Release ends the use that Idle.Origin began.
 func (o *Origin) Release() {
 	if o.refs.Add(-1) == 0 {
-		o.pool.prune(o)
+		o.idle.prune(o)
 	}
 }
 
@@ -127,7 +129,7 @@ func (o *Origin) Take(g Guard, most time.Duration) *Conn {
 	switch {
 	case c == nil:
 		return nil
-	case clock.Now()-c.parked > most, g.Check(c.remote) != nil: // the others have been idle for longer
+	case clock.Now()-c.parked > most, c.remote.IsValid() && g.Check(c.remote) != nil: // the others have been idle for longer
 		o.put(c, c.parked)
 		return nil
 	}
@@ -137,28 +139,44 @@ func (o *Origin) Take(g Guard, most time.Duration) *Conn {
 // Dial opens a connection, with TLS if the destination is reached so; ctx bounds
 // both.
 func (o *Origin) Dial(ctx context.Context, d *Dialer) (*Conn, error) {
-	nc, err := o.pool.Connect(ctx, d, o.to, o.from)
+	nc, err := o.idle.Connect(ctx, d, o.to, o.from)
 	if err != nil {
 		return nil, err
 	}
-	if !o.to.TLS {
-		return o.adopt(nc, remoteOf(nc)), nil
-	}
-	secure, err := o.shake(ctx, nc)
-	if d.Shaken != nil {
-		d.Shaken(err == nil)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return o.adopt(secure, remoteOf(nc)), nil
+	return o.Adopt(ctx, Link{Conn: nc, Remote: remoteOf(nc)}, d.Shaken)
 }
 
-func (o *Origin) adopt(nc net.Conn, remote netip.AddrPort) *Conn {
-	c := &Conn{Conn: wire.New(nc, o.pool.options.MaxHeader), origin: o, remote: remote}
-	c.OnIdle(c.onIdle)
-	return c
+// Link is a new connection, on which the destination may have said something
+// already.
+type Link struct {
+	Conn   net.Conn
+	Early  []byte
+	Remote netip.AddrPort // of the destination; not valid where that is not known
 }
+
+// Adopt makes a link one of the origin's connections, with TLS as Dial does.
+// Shaken is told of the handshake; it may be nil.
+func (o *Origin) Adopt(ctx context.Context, l Link, shaken func(ok bool)) (*Conn, error) {
+	switch {
+	case o.to.TLS:
+		secure, err := o.shake(ctx, l)
+		if shaken != nil {
+			shaken(err == nil)
+		}
+		if err != nil {
+			return nil, err
+		}
+		l.Conn = secure
+	case len(l.Early) > 0: // before it was asked for anything
+		_ = l.Conn.Close()
+		return nil, errEarly
+	}
+	c := &Conn{Conn: wire.New(l.Conn, o.idle.options.MaxHeader), origin: o, remote: l.Remote}
+	c.OnIdle(c.onIdle)
+	return c, nil
+}
+
+var errEarly = fault.New(fault.ProtocolError, errors.New("an answer before the request"))
 
 func remoteOf(nc *net.TCPConn) netip.AddrPort {
 	a, ok := nc.RemoteAddr().(*net.TCPAddr)

@@ -106,7 +106,7 @@ func idle(t testing.TB, o *upstream.Origin, d *upstream.Dialer, n int) {
 	}
 }
 
-func wantIdle(t testing.TB, p *upstream.Pool, want int) {
+func wantIdle(t testing.TB, p *upstream.Idle, want int) {
 	t.Helper()
 	if _, n := p.Len(); n != want {
 		t.Errorf("%d idle connections, want %d", n, want)
@@ -114,10 +114,10 @@ func wantIdle(t testing.TB, p *upstream.Pool, want int) {
 }
 
 // rig is a pool with one origin that answers well.
-func rig(t testing.TB, o upstream.Options, answer string) (*upstream.Pool, *upstream.Origin, *upstream.Dialer, *house) {
+func rig(t testing.TB, o upstream.Options, answer string) (*upstream.Idle, *upstream.Origin, *upstream.Dialer, *house) {
 	t.Helper()
 	h := scripted(t, answer)
-	p := upstream.NewPool(o)
+	p := upstream.NewIdle(o)
 	t.Cleanup(p.Close)
 	d := &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge)}
 	origin := p.Origin(named(h.port), nil)
@@ -214,7 +214,7 @@ func TestBeingTooOldDoesNotMakeItYounger(t *testing.T) {
 
 func TestIdleConnectionsEndAfterTheirTime(t *testing.T) {
 	h := scripted(t, fine)
-	p := upstream.NewPool(upstream.Options{IdleTimeout: 100 * time.Millisecond})
+	p := upstream.NewIdle(upstream.Options{IdleTimeout: 100 * time.Millisecond})
 	d := &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge)}
 	before := descriptors()
 	o := p.Origin(named(h.port), nil)
@@ -229,7 +229,7 @@ func TestIdleConnectionsEndAfterTheirTime(t *testing.T) {
 
 func TestDestinationsLeaveNothingBehind(t *testing.T) {
 	h := scripted(t, fine)
-	p := upstream.NewPool(upstream.Options{IdleTimeout: 200 * time.Millisecond})
+	p := upstream.NewIdle(upstream.Options{IdleTimeout: 200 * time.Millisecond})
 	d := &upstream.Dialer{Lookup: answers("127.0.0.1"), Guard: new(judge)}
 	for i := range 5000 {
 		p.Origin(upstream.Destination{Host: "nobody.test", Port: uint16(1 + i)}, nil).Release()
@@ -266,7 +266,7 @@ func TestTheGuardIsAskedAgain(t *testing.T) {
 
 func TestTheGuardIsAskedAboutThePlainAddress(t *testing.T) {
 	h := scripted(t, fine)
-	p := upstream.NewPool(upstream.Options{})
+	p := upstream.NewIdle(upstream.Options{})
 	defer p.Close()
 	d := &upstream.Dialer{Lookup: answers("::ffff:127.0.0.1"), Guard: new(judge)}
 	o := p.Origin(named(h.port), nil)

@@ -12,7 +12,7 @@ import (
 	"viaduct/fault"
 )
 
-// Options of a Pool. The zero value of a field takes the default named there.
+// Options of an Idle. The zero value of a field takes the default named there.
 type Options struct {
 	IdleTimeout time.Duration  // 30 s
 	MaxIdle     int32          // idle connections in all; 4096
@@ -20,11 +20,11 @@ type Options struct {
 	Roots       *x509.CertPool // authorities of origins' certificates; those of the system
 }
 
-// Pool holds the idle connections to all origins. Its methods are safe for
+// Idle holds the idle connections to all origins. Its methods are safe for
 // concurrent use.
-type Pool struct {
+type Idle struct {
 	options Options
-	idle    atomic.Int32
+	open    atomic.Int32
 	closed  atomic.Bool
 
 	mu      sync.Mutex // guards origins; taken when a client turns to another destination
@@ -32,14 +32,15 @@ type Pool struct {
 }
 
 // place is what idle connections have in common: nobody's leave by the address
-// of somebody else.
+// of somebody else, nor by way of another endpoint.
 type place struct {
 	to   Destination
 	from *Source
+	by   any
 }
 
-// NewPool makes an empty pool.
-func NewPool(o Options) *Pool {
+// NewIdle makes one that holds nothing yet.
+func NewIdle(o Options) *Idle {
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = 30 * time.Second
 	}
@@ -49,18 +50,22 @@ func NewPool(o Options) *Pool {
 	if o.MaxHeader == 0 {
 		o.MaxHeader = 64 << 10
 	}
-	return &Pool{options: o, origins: map[place]*Origin{}}
+	return &Idle{options: o, origins: map[place]*Origin{}}
 }
 
 // Origin finds the place of the connections to a destination from a source, for
 // use until Release.
-func (p *Pool) Origin(d Destination, from *Source) *Origin {
+func (p *Idle) Origin(d Destination, from *Source) *Origin { return p.By(nil, d, from) }
+
+// By finds that of connections by way of somebody, such as another proxy; nil is
+// nobody.
+func (p *Idle) By(by any, d Destination, from *Source) *Origin {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := place{d, from}
+	at := place{d, from, by}
 	o := p.origins[at]
 	if o == nil {
-		o = &Origin{place: at, pool: p}
+		o = &Origin{place: at, idle: p}
 		p.origins[at] = o
 	}
 	o.refs.Add(1)
@@ -68,7 +73,7 @@ func (p *Pool) Origin(d Destination, from *Source) *Origin {
 }
 
 // prune drops an origin that nobody uses.
-func (p *Pool) prune(o *Origin) {
+func (p *Idle) prune(o *Origin) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if o.refs.Load() == 0 && p.origins[o.place] == o {
@@ -77,23 +82,23 @@ func (p *Pool) prune(o *Origin) {
 }
 
 // Close closes the idle connections, and from here on those that are given back.
-func (p *Pool) Close() {
+func (p *Idle) Close() {
 	p.closed.Store(true)
 	p.GiveUp(int(p.options.MaxIdle))
 }
 
-// Idle is how many idle connections there are.
-func (p *Pool) Idle() int { return int(p.idle.Load()) }
+// Count is how many idle connections there are.
+func (p *Idle) Count() int { return int(p.open.Load()) }
 
 // GiveUp closes up to n idle connections, because their descriptors are needed,
 // and returns how many.
-func (p *Pool) GiveUp(n int) (closed int) {
-	if p.Idle() == 0 {
+func (p *Idle) GiveUp(n int) (closed int) {
+	if p.Count() == 0 {
 		return 0
 	}
 	for _, o := range p.all() {
 		for closed < n {
-			c := o.idle.Take()
+			c := o.kept.Take()
 			if c == nil {
 				break
 			}
@@ -110,16 +115,16 @@ func (p *Pool) GiveUp(n int) (closed int) {
 const spares = 16
 
 // Connect dials, and gives idle connections up when descriptors have run out.
-func (p *Pool) Connect(ctx context.Context, d *Dialer, to Destination, from *Source) (*net.TCPConn, error) {
+func (p *Idle) Connect(ctx context.Context, d *Dialer, to Destination, from *Source) (*net.TCPConn, error) {
 	nc, err := d.Connect(ctx, to, from)
-	if fault.Classify(err) != fault.ConnectionLimitReached || errors.Is(err, ErrNoPort) || p.Idle() == 0 {
+	if fault.Classify(err) != fault.ConnectionLimitReached || errors.Is(err, ErrNoPort) || p.Count() == 0 {
 		return nc, err
 	}
 	p.GiveUp(spares)
 	return d.Connect(ctx, to, from)
 }
 
-func (p *Pool) all() []*Origin {
+func (p *Idle) all() []*Origin {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := make([]*Origin, 0, len(p.origins))
