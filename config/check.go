@@ -22,9 +22,11 @@ func (c *Config) check(to *option.Report) {
 		r.Say("log.access.path", "", "write a path, - for standard output, or off")
 	}
 	r.admin(&c.Admin)
+	r.pools(c)
 	used := map[address]string{}
 	for i := range c.Forward {
 		r.forward(&c.Forward[i], option.Item("forward", i), used)
+		r.routes(c, &c.Forward[i], option.Item("forward", i))
 	}
 	if at, ok := parseAddress(c.Admin.Listen); ok && at.port != 0 {
 		r.once(used, at, "admin.listen", c.Admin.Listen, "")
@@ -46,7 +48,13 @@ func (r report) admin(a *Admin) {
 		}
 	}
 	at, ok := parseAddress(a.Listen)
+	_, isPath := UnixPath(a.Listen)
 	switch {
+	case isPath && a.TokenFile != "":
+		r.Say("admin.token_file", a.TokenFile, "does nothing, as a socket in the file system is for those whom the mode of that lets in: take this out")
+	case isPath:
+	case strings.HasPrefix(a.Listen, "unix:"):
+		r.Say("admin.listen", a.Listen, "write the absolute path of a socket, with at most 107 bytes, such as unix:///run/viaduct.sock")
 	case a.Listen == "":
 		text := "does nothing without " + r.Option("admin", "listen") + ": add that, or take this out"
 		if a.TokenFile != "" {

@@ -21,15 +21,16 @@ import (
 
 // Config is everything an operator can say.
 type Config struct {
-	Admin   Admin     `key:"admin" usage:"the operator's door: metrics and health"`
+	Admin   Admin     `key:"admin" usage:"the operator's door: metrics, health and status"`
 	Log     Log       `key:"log" usage:"what is told, and where"`
 	Watch   bool      `key:"watch" usage:"reload when this file changes on disk"`
 	Forward []Forward `key:"forward" min:"1" usage:"forward proxies: each has its listeners and its policy"`
+	Pools   []Pool    `key:"pools" named:"upstream" usage:"ways out that via and route name: parent proxies, and perhaps direct as one of them"`
 }
 
 // Admin is the operator's door.
 type Admin struct {
-	Listen    string   `key:"listen" flag:"admin" word:"ADDR" usage:"address (host:port) of metrics and health; none when it is not given"`
+	Listen    string   `key:"listen" flag:"admin" word:"ADDR" usage:"address of metrics, health and status: host:port, or unix:///path; none when it is not given"`
 	TokenFile string   `key:"token_file" flag:"admin-token-file" word:"FILE" min:"1" file:"" usage:"file with the token that metrics ask for (Authorization: Bearer); needed beyond the loopback"`
 	Hosts     []string `key:"hosts" flag:"admin-hosts" word:"NAME" usage:"further names by which the admin address may be called"`
 }
@@ -68,6 +69,9 @@ type Forward struct {
 	CA       string       `key:"ca" flag:"ca" word:"DIR" min:"1" file:"" usage:"folder of the authority to inspect with, made by viaduct ca init DIR; clients must trust it"`
 	OriginCA string       `key:"origin_ca" flag:"origin-ca" word:"FILE" min:"1" file:"" usage:"authorities (PEM), beside those of the system, that origins in inspected tunnels may have their certificates from"`
 	Filters  []Filter     `key:"filters" brief:"true" usage:"what is refused, answered or changed in requests and answers, also in inspected tunnels: all that match apply, in order, until one ends the request"`
+
+	Via   string  `key:"via" default:"direct" min:"1" usage:"way out of what no route names: a pool, or direct"`
+	Route []Route `key:"route" brief:"true" usage:"which way out is taken: that of the first route whose terms all hold, else that of via"`
 
 	Egress       []netip.Addr `key:"egress" flag:"egress" word:"IP" usage:"source address of outgoing connections; several of one family are a pool"`
 	EgressBy     string       `key:"egress_by" flag:"egress-by" word:"RULE" default:"round_robin" oneof:"round_robin,user,client,host" usage:"how one of several egress addresses is chosen: round_robin, user, client or host"`
@@ -121,18 +125,26 @@ func Default() *Config {
 // form is what may be written instead of what is meant.
 func (c *Config) form() option.Form {
 	return option.Form{
-		NotYet: " pools reverse registry route via upstream balance pac rate_limit bandwidth ",
+		NotYet: " reverse registry pac rate_limit bandwidth ",
 		Synonyms: " address=listen bind=listen port=listen dns=resolver token=token_file" +
-			" auth=users,auth_url htpasswd=users users_file=users groups_file=groups http_access=rules acl=rules policy=rules" +
+			" auth=users,auth_url htpasswd=users users_file=users groups_file=groups http_access=rules acl=rules policy=rules,balance" +
 			" src=client source=client from=client ip=client,addr cidr=client,addr network=client,addr dst=host,addr dest=host,addr destination=host,addr" +
 			" dstdomain=host domain=host domains=host hostname=host server_name=host to=host proxy_auth=user ident=user username=user" +
-			" ssl=tls https=tls certificate=cert cert_file=cert crt=cert tls_crt=cert key_file=key private_key=key client_cas=client_ca ca_file=client_ca" +
-			" open=open,decrypt allow=allow,pass ssl_bump=inspect bump=inspect mitm=inspect intercept=inspect splice=pass bypass=pass roots=origin_ca root_ca=origin_ca upstream_ca=origin_ca" +
+			" ssl=tls https=tls certificate=cert cert_file=cert crt=cert tls_crt=cert key_file=key private_key=key client_cas=client_ca ca_file=client_ca,ca" +
+			" open=open,decrypt allow=allow,pass ssl_bump=inspect bump=inspect mitm=inspect intercept=inspect splice=pass bypass=pass roots=origin_ca root_ca=origin_ca" +
 			" filter=filters rewrite=filters header=request,answer headers=request,answer response=answer reply=answer block=deny" +
 			" mime_type=answer_type,request_type content_type=answer_type,request_type,type max_size=answer_size,request_size" +
 			" add=set delete=remove regex=match pattern=match value=with location=to target=to code=status content=body text=body" +
-			" url=path,to uri=path urlpath=path url_path=path prefix=path verb=method day=time days=time hours=time ",
+			" url=path,to uri=path urlpath=path url_path=path prefix=path verb=method day=time days=time hours=time" +
+			" routes=route routing=route way=via out=via exit=via forward_to=via chain=via,endpoints pool=via,pools upstream=via,pools,endpoints upstreams=pools,endpoints proxy=via,endpoints proxies=pools,endpoints" +
+			" parent=via,pools,endpoints parents=via,pools,endpoints forward_proxy=via,endpoints cache_peer=pools,endpoints peer=endpoints peers=pools,endpoints server=endpoints servers=pools,endpoints backend=via,endpoints backends=pools,endpoints" +
+			" nodes=endpoints members=endpoints hosts=endpoints,host urls=endpoints weight=endpoints backup=endpoints tier=endpoints" +
+			" algorithm=balance strategy=balance lb=balance lb_policy=balance load_balancing=balance hash=hash_key hash_on=hash_key key_by=hash_key" +
+			" health_check=health healthcheck=health health_checks=health probe=health,check period=interval unhealthy_threshold=fall healthy_threshold=rise" +
+			" retry=retries max_retries=retries budget=retry_budget hedge=hedge_after hedging=hedge_after outlier_detection=eject ejection=eject circuit_breaker=limits circuit_breakers=limits" +
+			" base_time=time max_time=most_time max_requests=requests max_pending=pending max_pending_requests=pending timeout_queue=queue_timeout ",
 		Check: c.check,
+		Hide:  hide,
 	}
 }
 
@@ -164,11 +176,17 @@ func empty() *Config {
 	return c
 }
 
+// upstream is the pool that flags make, and the flag of its endpoints.
+const upstream = "upstream"
+
 // FromFlags makes the configuration of one forward proxy from flags, by name. A
 // flag that was not given has its default. The error is Problems, each with its
 // flag and value.
 func FromFlags(given map[string]Given) (*Config, error) {
 	c := Default()
+	if len(given[upstream].Values) > 0 {
+		c.Forward[0].Via = upstream
+	}
 	if err := option.FromFlags(given, c, c.form()); err != nil {
 		return nil, err
 	}
@@ -183,7 +201,9 @@ func Flags() []Flag { return option.Flags(Config{}) }
 // for its length; "" when there is none.
 // What other programs call a flag is near it, too.
 func Nearest(s string, words []string) string {
-	const others = " decrypt=inspect mitm=inspect bump=inspect ssl-bump=inspect intercept=inspect pass=inspect-pass splice=inspect-pass bypass=inspect-pass "
+	const others = " decrypt=inspect mitm=inspect bump=inspect ssl-bump=inspect intercept=inspect pass=inspect-pass splice=inspect-pass bypass=inspect-pass" +
+		" parent=upstream parents=upstream proxy=upstream cache-peer=upstream forward-proxy=upstream upstream-proxy=upstream chain=upstream endpoint=upstream via=upstream" +
+		" lb=balance policy=balance algorithm=balance strategy=balance lb-policy=balance hash=hash-key hedge=hedge-after resolve=upstream-resolve "
 	_, same, _ := strings.Cut(others, " "+s+"=")
 	if same, _, _ = strings.Cut(same, " "); slices.Contains(words, same) {
 		return same
@@ -192,9 +212,9 @@ func Nearest(s string, words []string) string {
 }
 
 // Print writes the configuration with all its defaults, as a file that reads
-// back to the same. There is nothing to hide in it: secrets are in files of their
-// own, and it has their names.
-func (c *Config) Print(w io.Writer) error { return option.Print(w, c) }
+// back to the same. Where an endpoint has a password, *** stands in its place, which
+// no configuration may have. Other secrets are in files of their own.
+func (c *Config) Print(w io.Writer) error { return option.Print(w, c, c.form()) }
 
 // Schema is a JSON Schema (draft 2020-12) of the file, for editors that check and
 // complete it.

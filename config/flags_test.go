@@ -46,11 +46,12 @@ func TestFlags(t *testing.T) {
 	}
 	want := "listen open tls-cert tls-key tls-client-ca users groups auth-url auth-timeout auth-cache allow deny report-only sni reload-tunnels contact inspect inspect-pass ca origin-ca egress egress-by allow-private connect-ports anonymity resolver max-conns max-conns-per-client max-header " +
 		"header-timeout body-timeout dial-timeout response-timeout idle-timeout upstream-idle-timeout tunnel-idle-timeout half-close-timeout drain-timeout drain-grace " +
+		"upstream balance hash-key health-check health-interval health-timeout health-fall health-rise retries retry-budget hedge-after upstream-resolve upstream-ca upstream-cert upstream-key " +
 		"admin admin-token-file admin-hosts log-level access-log access-log-format"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("%s", got)
 	}
-	if got := strings.Join(repeat, " "); got != "listen tls-cert tls-key allow deny inspect inspect-pass egress connect-ports resolver admin-hosts" {
+	if got := strings.Join(repeat, " "); got != "listen tls-cert tls-key allow deny inspect inspect-pass egress connect-ports resolver upstream admin-hosts" {
 		t.Errorf("repeat: %s", got)
 	}
 }
@@ -157,8 +158,8 @@ func TestFlagProblems(t *testing.T) {
 
 // Words of other programs are near the flags that they are here.
 func TestNearestKnowsOtherPrograms(t *testing.T) {
-	known := []string{"inspect", "inspect-pass", "listen"}
-	for word, want := range map[string]string{"decrypt": "inspect", "mitm": "inspect", "ssl-bump": "inspect", "pass": "inspect-pass", "splice": "inspect-pass", "lisen": "listen", "inspct": "inspect", "zzz": "", "": ""} {
+	known := []string{"inspect", "inspect-pass", "listen", "upstream", "balance"}
+	for word, want := range map[string]string{"decrypt": "inspect", "mitm": "inspect", "ssl-bump": "inspect", "pass": "inspect-pass", "splice": "inspect-pass", "lisen": "listen", "inspct": "inspect", "cache-peer": "upstream", "proxy": "upstream", "lb": "balance", "upstrea": "upstream", "zzz": "", "": ""} {
 		if got := config.Nearest(word, known); got != want {
 			t.Errorf("%q: %q, want %q", word, got, want)
 		}

@@ -45,9 +45,9 @@ func (r report) inspect(f *Forward, path string, names map[string]string) {
 		r.connects(f, e.Pass, path, at+".pass")
 		switch {
 		case e.Decrypt != nil:
-			reach.terms(at, "decrypt", e.Decrypt, true)
+			reach.terms(at, at+".decrypt", e.Decrypt, true)
 		case e.Pass != nil:
-			reach.terms(at, "pass", e.Pass, true)
+			reach.terms(at, at+".pass", e.Pass, true)
 		}
 	}
 	r.authority(f, path, decrypts)

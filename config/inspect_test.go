@@ -84,7 +84,7 @@ var inspectMistakes = []struct {
 		`1:25: unknown key "mitm" in forward[0]: did you mean "inspect"?`,
 		`1:34: unknown key "decrypt" in forward[0]: it belongs under forward[].inspect[]`,
 		`1:47: unknown key "splice" in forward[0]: it belongs under forward[].inspect[] as pass`,
-		`1:58: unknown key "upstream_ca" in forward[0]: did you mean "origin_ca"?`,
+		`1:58: unknown key "upstream_ca" in forward[0]: it belongs under pools.NAME.tls as ca`,
 	}},
 }
 

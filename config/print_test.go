@@ -91,7 +91,7 @@ func TestPrintShowsEverything(t *testing.T) {
 	}
 	for _, line := range []string{
 		"admin:\n  listen: ''\n  hosts: []\n", "log:\n  level: info\n  access:\n    path: '-'\n    format: json\n", "watch: false\n",
-		"forward:\n- listen: ['127.0.0.1:3128']\n  open: false\n  tls:\n    cert: []\n    key: []\n", "  inspect: []\n  filters: []\n", "  connect_ports: [443, 8443]\n", "  max_header: 64KiB\n", "  response_timeout: 1m\n",
+		"forward:\n- listen: ['127.0.0.1:3128']\n  open: false\n  tls:\n    cert: []\n    key: []\n", "  inspect: []\n  filters: []\n  via: direct\n  route: []\n", "pools: {}\n", "  connect_ports: [443, 8443]\n", "  max_header: 64KiB\n", "  response_timeout: 1m\n",
 		"  idle_timeout: 5m\n", "  tunnel_idle_timeout: 1h\n", "  drain_grace: 0s\n",
 	} {
 		if !strings.Contains(b.String(), line) {

@@ -30,12 +30,12 @@ var mistakes = []struct {
 	{"key of the top level", "forward: [{watch: true}]\n", []string{`1:12: unknown key "watch" in forward[0]: it belongs at the top level`}},
 	{"key of several sections", "forward: [{}]\nlisten: x\n", []string{`2:1: unknown key "listen" at the top level: it belongs under admin, or under forward[]`}},
 	{"name of a flag", "forward: [{access-log: off}]\n", []string{`1:12: unknown key "access-log" in forward[0]: it belongs under log.access as path`}},
-	{"not served", "forward: [{via: x}]\npools: {}\n", []string{
-		`1:12: unknown key "via" in forward[0]: it is not served by this version, take it out`,
-		`2:1: unknown key "pools" at the top level: it is not served by this version, take it out`,
+	{"not served", "forward: [{pac: x}]\nreverse: {}\n", []string{
+		`1:12: unknown key "pac" in forward[0]: it is not served by this version, take it out`,
+		`2:1: unknown key "reverse" at the top level: it is not served by this version, take it out`,
 	}},
 	{"no idea", "forward: [{}]\nadmin: {zzz: 1}\n", []string{`2:9: unknown key "zzz" in admin: write one of listen, token_file, hosts`}},
-	{"long key", "forward: [{}]\n" + strings.Repeat("listen", 20) + ": 1\n", []string{`2:1: unknown key "` + strings.Repeat("listen", 10) + `…" at the top level: write one of admin, log, watch, forward`}},
+	{"long key", "forward: [{}]\n" + strings.Repeat("listen", 20) + ": 1\n", []string{`2:1: unknown key "` + strings.Repeat("listen", 10) + `…" at the top level: write one of admin, log, watch, forward, pools`}},
 	{"duplicate key", "forward:\n- open: false\n  listen: 127.0.0.1:1\n  open: true\n", []string{`4:3: duplicate key "open" in forward[0]: it stands in line 2 already`}},
 	{"duplicate section", "forward: [{}]\nforward: [{}]\n", []string{`2:1: duplicate key "forward" at the top level: it stands in line 1 already`}},
 	{"merge key", "forward:\n- &a {listen: 127.0.0.1:1}\n- {<<: *a, listen: 127.0.0.1:2}\n", []string{"3:4: merge keys (<<) are not served: write out the keys that are meant"}},
@@ -150,6 +150,8 @@ var mistakes = []struct {
 		`2:21: admin.token_file: "/x": does nothing without listen: add that, or take this out`,
 		`2:25: admin.hosts: does nothing without listen: add that, or take this out`,
 	}},
+	{"admin as a path", "forward: [{}]\nadmin: {listen: 'unix://run/v'}\n", []string{`2:17: admin.listen: "unix://run/v": write the absolute path of a socket, with at most 107 bytes, such as unix:///run/viaduct.sock`}},
+	{"admin as a path with a token", "forward: [{}]\nadmin: {listen: 'unix:///run/v', token_file: /t}\n", []string{`2:46: admin.token_file: "/t": does nothing, as a socket in the file system is for those whom the mode of that lets in: take this out`}},
 	{"admin with a scheme", "forward: [{}]\nadmin: {listen: 'http://127.0.0.1:9090'}\n", []string{
 		`2:17: admin.listen: "http://127.0.0.1:9090": write host:port with a port up to 65535, such as 127.0.0.1:9090`,
 	}},

@@ -28,9 +28,9 @@ func (r *reach) past(path, why string, ends bool) {
 	}
 }
 
-// terms goes past the entry at path with its terms, which stand at key in it. Ends
-// tells whether it decides whatever they hold for.
-func (r *reach) terms(path, key string, t *Terms, ends bool) {
+// terms goes past the entry at path with its terms, which stand at another. Ends tells
+// whether it decides whatever they hold for.
+func (r *reach) terms(path, at string, t *Terms, ends bool) {
 	switch {
 	case len(t.Addr) > 0: // what is decided already may have the guard lifted here
 		return
@@ -40,9 +40,9 @@ func (r *reach) terms(path, key string, t *Terms, ends bool) {
 			return
 		}
 	}
-	r.past(path, "has no terms", ends && r.all(t, path+"."+key))
+	r.past(path, "has no terms", ends && r.all(t, at))
 	rest := *t
-	if rest.Host = nil; ends && r.all(&rest, path+"."+key) {
+	if rest.Host = nil; ends && r.all(&rest, at) {
 		r.take(t.Host, r.Name(path))
 	}
 }

@@ -93,9 +93,9 @@ forward:
 				{Name: "forward[0].inspect[1]", Decrypt: &config.Terms{User: []string{"ann"}, Group: []string{"ci"}, Client: []string{"10.0.0.0/8"}, Port: []string{"443"}, Time: []string{"mon-fri"}}},
 			},
 			CA: "/etc/viaduct/authority", OriginCA: "/etc/origins.pem",
-			Filters:  []config.Filter{{Name: "cookies", Match: &config.Terms{Host: []string{".example.com"}}, Request: &config.Edit{Remove: []string{"Cookie"}}}},
-			Egress:   []netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("203.0.113.8"), netip.MustParseAddr("2001:db8::7")},
-			EgressBy: "client", AllowPrivate: true, ConnectPorts: nil, Anonymity: "via", Resolver: []string{"9.9.9.9", "tls://dns.quad9.net"},
+			Filters: []config.Filter{{Name: "cookies", Match: &config.Terms{Host: []string{".example.com"}}, Request: &config.Edit{Remove: []string{"Cookie"}}}},
+			Egress:  []netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("203.0.113.8"), netip.MustParseAddr("2001:db8::7")},
+			Via:     "direct", EgressBy: "client", AllowPrivate: true, ConnectPorts: nil, Anonymity: "via", Resolver: []string{"9.9.9.9", "tls://dns.quad9.net"},
 			MaxConns: 1000, MaxConnsPerClient: 10, MaxHeader: 1 << 20,
 			HeaderTimeout: time.Second, BodyTimeout: 2 * time.Second, DialTimeout: 3 * time.Second, ResponseTimeout: 4 * time.Second,
 			IdleTimeout: 5 * time.Second, UpstreamIdleTimeout: 6 * time.Second, TunnelIdleTimeout: 90 * time.Minute,
@@ -112,7 +112,7 @@ func TestDefaults(t *testing.T) {
 	want := &config.Config{
 		Log: config.Log{Level: "info", Access: config.AccessLog{Path: "-", Format: "json"}},
 		Forward: []config.Forward{{
-			Listen: []string{"127.0.0.1:3128"}, AuthTimeout: 2 * time.Second, AuthCache: 5 * time.Minute, SNI: "off", ReloadTunnels: "keep", EgressBy: "round_robin", ConnectPorts: config.Ports{443, 8443}, Anonymity: "strict", MaxHeader: 64 << 10,
+			Listen: []string{"127.0.0.1:3128"}, AuthTimeout: 2 * time.Second, AuthCache: 5 * time.Minute, SNI: "off", ReloadTunnels: "keep", Via: "direct", EgressBy: "round_robin", ConnectPorts: config.Ports{443, 8443}, Anonymity: "strict", MaxHeader: 64 << 10,
 			HeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, DialTimeout: 4 * time.Second, ResponseTimeout: time.Minute,
 			IdleTimeout: 5 * time.Minute, UpstreamIdleTimeout: 30 * time.Second, TunnelIdleTimeout: time.Hour,
 			HalfCloseTimeout: 5 * time.Minute, DrainTimeout: 30 * time.Second,

@@ -43,9 +43,9 @@ func (r report) rules(f *Forward, path string, names map[string]string) {
 		r.terms(f, rule.Deny, path, at+".deny", nil)
 		switch {
 		case rule.Allow != nil:
-			reach.terms(at, "allow", rule.Allow, true)
+			reach.terms(at, at+".allow", rule.Allow, true)
 		case rule.Deny != nil:
-			reach.terms(at, "deny", rule.Deny, !rule.ReportOnly)
+			reach.terms(at, at+".deny", rule.Deny, !rule.ReportOnly)
 		}
 	}
 }

@@ -35,11 +35,11 @@ type object = map[string]any
 // breaks says where a value breaks a schema, of what ours is made of.
 func breaks(s object, v any, path string) string {
 	for key := range s {
-		if !slices.Contains([]string{"$schema", "title", "description", "default", "type", "enum", "pattern", "minimum", "maximum", "anyOf", "oneOf", "items", "minItems", "minLength", "required", "properties", "additionalProperties"}, key) {
+		if !slices.Contains([]string{"$schema", "title", "description", "default", "type", "enum", "pattern", "minimum", "maximum", "anyOf", "oneOf", "items", "minItems", "minLength", "required", "properties", "patternProperties", "additionalProperties"}, key) {
 			return path + ": the schema has " + key + ", which this test does not know"
 		}
 	}
-	if types := fmt.Sprint(s["type"]); s["type"] != nil && !slices.Contains(strings.Fields(strings.Trim(types, "[]")), typeOf(v)) {
+	if types := strings.Replace(fmt.Sprint(s["type"]), "number", "integer number", 1); s["type"] != nil && !slices.Contains(strings.Fields(strings.Trim(types, "[]")), typeOf(v)) {
 		return fmt.Sprintf("%s is %s, not %s", path, typeOf(v), types)
 	}
 	if of, ok := s["anyOf"].([]any); ok && !slices.ContainsFunc(of, func(one any) bool { return breaks(one.(object), v, path) == "" }) {
@@ -104,11 +104,17 @@ func breaksObject(s, v object, path string) string {
 		}
 	}
 	properties, ok := s["properties"].(object)
-	if !ok {
+	patterns, some := s["patternProperties"].(object)
+	if !ok && !some {
 		return ""
 	}
 	for key, value := range v {
 		property, ok := properties[key].(object)
+		for pattern, p := range patterns {
+			if regexp.MustCompile(pattern).MatchString(key) {
+				property, ok = p.(object), true
+			}
+		}
 		if !ok {
 			return path + " has the unknown key " + key
 		}
@@ -177,6 +183,7 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 		"forward: [{listen: 'https://127.0.0.1:1', tls: {cert: a, key: [b], client_ca: c}, ca: d, origin_ca: e, inspect: [{pass: {host: a}}, {name: x, decrypt: {}}]}]",
 		"forward: [{tls: }]", "forward: [{tls: {cert: []}, inspect: [], filters: []}]", "forward: [{filters: [{match: {}, request: {remove: A}, deny: {answer_type: a/b, answer_size: 1 GiB}}]}]",
 		"forward: [{filters: [{respond: {status: 404}, match: {port: [443]}}, {redirect: {to: 'http://a', keep_path: true, status: '301'}}]}]",
+		allPools, routed("via: one"), pools("{endpoints: direct, retry_budget: '20%', panic_below: 0.5, balance: hash, hash_bound: 1.5}"), "forward: [{via: direct, route: []}]\npools: {}", "forward: [{}]\npools: ~",
 		"forward: [{idle_timeout: +5s, drain_grace: 5μs, dial_timeout: 500µs, max_header: ' 8 KiB'}]",
 	} {
 		if _, err := config.Read("v.yaml", []byte(text)); err != nil {
@@ -187,7 +194,7 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", "~", "{}", "[]", "forward: {}", "forward: []", "forward: [x]", "forwrd: [{}]", "forward: [{lisen: x}]", "forward: [{}]\npools: {}", "forward: [{}]\nlog: info",
+		"", "~", "{}", "[]", "forward: {}", "forward: []", "forward: [x]", "forwrd: [{}]", "forward: [{lisen: x}]", "forward: [{}]\nreverse: {}", "forward: [{}]\nlog: info",
 		"forward: [{idle_timeout: 30}]", "forward: [{idle_timeout: '30'}]", "forward: [{idle_timeout: 1d}]", "forward: [{idle_timeout: -1s}]", "forward: [{drain_grace: 0}]",
 		"forward: [{max_header: 65536}]", "forward: [{max_header: 64K}]", "forward: [{max_conns: -1}]", "forward: [{max_conns: 1.5}]", "forward: [{max_conns: many}]",
 		"forward: [{max_conns: 2147483648}]", "forward: [{max_conns: '-1'}]", "forward: [{listen: []}]", "forward: [{open: 'tRue'}]", "forward: [{connect_ports: ['x']}]",
@@ -198,6 +205,8 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 		"forward: [{tls: {certs: a}}]", "forward: [{tls: [a]}]", "forward: [{ca: ''}]", "forward: [{ca: [a]}]", "forward: [{inspect: [{}]}]", "forward: [{inspect: [{pass: {}, decrypt: {}}], ca: a}]", "forward: [{inspect: {decrypt: {}}, ca: a}]",
 		"forward: [{filters: [{deny: }]}]", "forward: [{filters: [{deny: {answer_size: 5}}]}]", "forward: [{filters: [{deny: {answer_type: []}}]}]", "forward: [{filters: [{request: {set: [{A: b}]}}]}]", "forward: [{filters: [{redirect: {to: ''}}]}]",
 		"forward: [{filters: [{request: {replace: {header: a, match: b}}}]}]", "forward: [{filters: [{request: {replace: []}}]}]", "forward: [{filters: [{respond: {status: x}}]}]", "forward: [{filters: [deny]}]",
+		"forward: [{}]\npools: []", "forward: [{}]\npools: {A: {endpoints: direct}}", pools("{endpoints: []}"), pools("{endpoints: [~]}"), pools("{endpoints: direct, retry_budget: 20 %}"), pools("{endpoints: direct, retry_budget: -0.1}"),
+		pools("{endpoints: direct, balance: fast}"), pools("{endpoints: direct, limits: [1]}"), pools("{endpoint: direct}"), "forward: [{via: ''}]", "forward: [{route: {via: a}}]", "forward: [{route: [{hots: a, via: direct}]}]",
 		"forward: [{open: yes}]", "forward: [{open: 1}]", "forward: [{anonymity: none}]", "forward: [{anonymity: [strict]}]", "forward: [{listen: [[x]]}]", "forward: [{listen: }]",
 		"forward: [{connect_ports: []}]", "forward: [{connect_ports: [0]}]", "forward: [{connect_ports: [any]}]x", "forward: [{connect_ports: http}]", "forward: [{connect_ports: [65536]}]",
 	} {
@@ -228,6 +237,10 @@ func TestSchemaTellsOfEveryKey(t *testing.T) {
 			if items, ok := p["items"].(object); ok && items["properties"] != nil {
 				p = items
 			}
+			named, _ := p["patternProperties"].(object)
+			for _, entry := range named {
+				p = entry.(object)
+			}
 			if p["properties"] != nil {
 				look(p, path+"."+key)
 			}
@@ -235,8 +248,9 @@ func TestSchemaTellsOfEveryKey(t *testing.T) {
 	}
 	look(s, "")
 	// And four sections, watch and tls; the three lists; what their entries have that is
-	// no flag; and thrice as many terms again: none of this has a flag.
-	if want := len(config.Flags()) + 6 + 3 + 2 + 1 + 7 + 5*9 + 2*(3+3) + 4 + 4 + 3; n != want {
+	// no flag; and thrice as many terms again: none of this has a flag. Nor have pools, via
+	// and route, what a route has, and much of a pool.
+	if want := len(config.Flags()) + 6 + 3 + 2 + 1 + 7 + 5*9 + 2*(3+3) + 4 + 4 + 3 + 3 + (2 + 9) + (9 + 4) + 3 + 4; n != want {
 		t.Errorf("%d keys, want %d", n, want)
 	}
 }

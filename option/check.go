@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"viaduct/amount"
 )
 
 // Check looks for what is wrong with a section, which it points to: what breaks its
@@ -26,7 +28,7 @@ func (r *Report) check(section reflect.Value) error {
 
 // bounds checks an option against its tags.
 func (r *Report) bounds(f field, v reflect.Value, path string) {
-	said := func(text string) { r.Say(path, word(v), text) }
+	said := func(text string) { r.Say(path, f.written(v), text) }
 	switch x := v.Interface().(type) {
 	case time.Duration:
 		switch {
@@ -36,14 +38,18 @@ func (r *Report) bounds(f field, v reflect.Value, path string) {
 			said("give a time of zero or more, such as " + f.instance())
 		}
 	case Size:
-		least, _ := parseSize(f.least)
-		most, _ := parseSize(f.most)
+		least, _ := amount.ParseSize(f.least)
+		most, _ := amount.ParseSize(f.most)
 		if _, written := r.places[path]; (x < least || x > most) && (x != 0 || written || f.preset != "") {
 			said(f.sizes())
 		}
 	case int:
 		if x < 0 || x > math.MaxInt32 {
 			said("write a number from 0 to 2147483647")
+		}
+	case float64:
+		if !f.within(x) {
+			said(f.numbers())
 		}
 	case string:
 		if last := len(f.oneof) - 1; last > 0 && !slices.Contains(f.oneof, x) {

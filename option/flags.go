@@ -27,7 +27,7 @@ func Flags(section any) []Flag {
 	walk(everything(reflect.TypeOf(section)), "", func(f field, _ reflect.Value, path string) {
 		switch flag := (Flag{f.flag, f.word, f.usage, f.preset, f.list() || f.optional()}); {
 		case f.flag == "":
-		case strings.Contains(path, "["):
+		case strings.Contains(path, "["), strings.Contains(path, "."+anyName+"."):
 			inner = append(inner, flag)
 		default:
 			outer = append(outer, flag)
@@ -50,6 +50,8 @@ func FromFlags(given map[string]Given, into any, form Form) error {
 	r.flags = true
 	walk(v, "", func(f field, v reflect.Value, path string) {
 		switch {
+		case f.named != "" && v.Len() == 0:
+			r.entry(f, given, v, path)
 		case f.sections() && v.Len() == 0:
 			r.entries(given, v, path)
 		case f.flag != "" && !f.optional():
@@ -60,6 +62,24 @@ func FromFlags(given map[string]Given, into any, form Form) error {
 		}
 	})
 	return r.check(v)
+}
+
+// entry makes the one entry of a list with names that flags can make. Without the flag
+// that makes it the others say nothing.
+func (r *Report) entry(list field, given map[string]Given, v reflect.Value, path string) {
+	e := reflect.New(list.typ.Elem()).Elem()
+	preset(e)
+	name(e).SetString(list.named)
+	if len(given[list.named].Values) > 0 {
+		v.Set(reflect.Append(v, e))
+		return
+	}
+	walk(e, join(path, list.named), func(f field, _ reflect.Value, _ string) {
+		g := given[f.flag]
+		if last := len(g.Values) - 1; f.flag != "" && last >= 0 && g.Values[last] != f.preset {
+			r.sayAt(place{name: spelled(f.flag, g.Values[last], g.Env)}, "does nothing without --"+list.named+": add that, or take this out")
+		}
+	})
 }
 
 // flag reads what was given for one flag.
@@ -79,7 +99,7 @@ func (r *Report) flag(f field, g Given, v reflect.Value, path string) {
 		if b, err := strconv.ParseBool(word); err == nil && f.typ.Kind() == reflect.Bool {
 			words[i] = strconv.FormatBool(b)
 		}
-		at := place{name: spelled(f.flag, word, g.Env)}
+		at := place{name: spelled(f.flag, r.shown(f, word), g.Env)}
 		if r.places[Item(path, i)] = at; !f.list() {
 			r.places[path] = at
 		}

@@ -23,9 +23,9 @@ func (r *Report) entries(given map[string]Given, list reflect.Value, path string
 	for i, l := range r.lines(given, fields(entry)) {
 		at, v := Item(path, i), reflect.New(entry).Elem()
 		preset(v)
-		v.Field(l.index).Set(reflect.New(l.typ.Elem()))
+		v.FieldByIndex(l.index).Set(reflect.New(l.typ.Elem()))
 		r.places[at] = place{name: spelled(l.flag, l.text, l.env)}
-		r.line(l, fields(entry), v.Field(l.index).Elem(), join(at, l.key))
+		r.line(l, fields(entry), v.FieldByIndex(l.index).Elem(), join(at, l.key))
 		christen(v, fmt.Sprintf("%s#%d", l.flag, l.n))
 		list.Set(reflect.Append(list, v))
 	}

@@ -141,7 +141,7 @@ func TestRead(t *testing.T) {
 		t.Errorf("%v\ngot  %+v\nwant %+v", err, got, villa())
 	}
 	var text strings.Builder
-	if err := option.Print(&text, got); err != nil {
+	if err := option.Print(&text, got, form); err != nil {
 		t.Fatal(err)
 	}
 	again := built()
@@ -176,7 +176,7 @@ rooms:
 		t.Errorf("%v\ngot  %+v\nwant %+v", err, got.Rooms[0], want.Rooms[0])
 	}
 	var printed strings.Builder
-	if err := option.Print(&printed, got); err != nil {
+	if err := option.Print(&printed, got, form); err != nil {
 		t.Fatal(err)
 	}
 	again := built()

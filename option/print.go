@@ -8,11 +8,13 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Print writes a section, which it points to, as a file that reads back to the same.
-func Print(w io.Writer, section any) error {
-	text, err := yaml.Dump(node(reflect.ValueOf(section).Elem(), "", false), yaml.WithLineWidth(-1))
+// Print writes a section, which it points to, as a file that reads back to the same,
+// but for what the form hides.
+func Print(w io.Writer, section any, form Form) error {
+	v := reflect.ValueOf(section).Elem()
+	dump, err := yaml.Dump(form.node(field{typ: v.Type()}, v, ""), yaml.WithLineWidth(-1))
 	if err == nil {
-		_, err = w.Write(text)
+		_, err = w.Write(dump)
 	}
 	if err != nil {
 		return fmt.Errorf("print the configuration: %w", err)
@@ -22,33 +24,51 @@ func Print(w io.Writer, section any) error {
 
 // node is the YAML of a section, a list of sections or an option, at path. If it is
 // to be brief, it has only what is not as it would be without a word.
-func node(v reflect.Value, path string, brief bool) *yaml.Node {
-	f := field{typ: v.Type()}
+func (f Form) node(of field, v reflect.Value, path string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.SequenceNode}
 	switch {
-	case f.section():
+	case of.section():
 		n.Kind = yaml.MappingNode
-		for _, f := range fields(f.typ) {
-			v := v.Field(f.index)
-			silent := v.IsZero() || f.placed && v.String() == path
-			if !silent || !brief && !f.needed() {
-				n.Content = append(n.Content, node(reflect.ValueOf(f.key), "", false), node(v, join(path, f.key), brief || f.brief))
+		for _, o := range fields(of.typ) {
+			v := v.FieldByIndex(o.index)
+			silent := v.IsZero() || o.placed && v.String() == path
+			if !silent || !of.brief && !o.needed() && !(o.list() && o.fewest() > 0) {
+				o.brief = o.brief || of.brief
+				n.Content = append(n.Content, text(o.key), f.node(o, v, join(path, o.key)))
 			}
 		}
-	case f.optional():
-		return node(v.Elem(), path, brief)
-	case v.Kind() == reflect.Slice && !(f.typ == portsType && v.IsNil()):
-		if f.list() {
-			n.Style = yaml.FlowStyle
-		}
-		for i := range v.Len() {
-			n.Content = append(n.Content, node(v.Index(i), Item(path, i), brief))
-		}
+	case of.optional():
+		return f.node(field{typ: of.typ.Elem(), brief: of.brief}, v.Elem(), path)
+	case v.Kind() == reflect.Slice && !(of.typ == portsType && v.IsNil()):
+		f.entries(n, of, v, path)
+	case of.secret:
+		return text(f.hidden(v.String()))
+	case v.Kind() == reflect.String:
+		return text(v.String())
 	default:
-		n.Kind, n.Value = yaml.ScalarNode, word(v)
-		if v.Kind() == reflect.String {
-			n.Tag = "!!str" // put it in quotes if it could be read as something else
-		}
+		n.Kind, n.Value = yaml.ScalarNode, of.written(v)
 	}
 	return n
+}
+
+// entries fills the node of a list.
+func (f Form) entries(n *yaml.Node, of field, v reflect.Value, path string) {
+	if of.list() {
+		n.Style = yaml.FlowStyle
+	}
+	if of.named != "" {
+		n.Kind = yaml.MappingNode
+	}
+	one := field{typ: of.typ.Elem(), brief: of.brief, secret: of.secret}
+	for i := range v.Len() {
+		if of.named != "" {
+			n.Content = append(n.Content, text(name(v.Index(i)).String()))
+		}
+		n.Content = append(n.Content, f.node(one, v.Index(i), of.entry(v.Index(i), path, i)))
+	}
+}
+
+// text is a word, in quotes if it could be read as something else.
+func text(word string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: word}
 }

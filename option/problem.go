@@ -128,6 +128,22 @@ func (r *Report) Hide(path, flag string) {
 	}
 }
 
+// shown is what may be shown of a value.
+func (r *Report) shown(f field, word string) string {
+	if f.secret {
+		return r.form.hidden(word)
+	}
+	return word
+}
+
+// hidden is what may be shown of a text that may hold a password.
+func (f Form) hidden(text string) string {
+	if f.Hide == nil {
+		return stars
+	}
+	return f.Hide(text)
+}
+
 // Option is how the operator writes an option.
 func (r *Report) Option(flag, key string) string {
 	if r.flags {

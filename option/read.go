@@ -10,14 +10,17 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"viaduct/document"
 )
 
 // Form is what an operator may write besides the options themselves, and what is
 // wrong with them.
 type Form struct {
-	NotYet   string        // keys that this version does not serve, each with a space before and behind it
-	Synonyms string        // words of other programs with the keys that they are here: " bind=listen ip=client,addr "
-	Check    func(*Report) // is asked about what was read; nil asks nobody
+	NotYet   string                   // keys that this version does not serve, each with a space before and behind it
+	Synonyms string                   // words of other programs with the keys that they are here: " bind=listen ip=client,addr "
+	Check    func(*Report)            // is asked about what was read; nil asks nobody
+	Hide     func(text string) string // what is shown of a text that may hold a password; nil: nothing
 }
 
 // Load reads the file at path, as Read does. An error that is not Problems says
@@ -28,7 +31,7 @@ func Load(path string, into any, form Form) error {
 		return err
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	text, err := io.ReadAll(document.Limit(file))
 	if err != nil {
 		return err
 	}
@@ -43,8 +46,11 @@ func Read(name string, text []byte, into any, form Form) error {
 	v := reflect.ValueOf(into).Elem()
 	r := &reader{newReport(name, form), homes(v.Type())}
 	r.places[""] = place{line: 1, col: 1}
-	root, ok := r.parse(text)
-	if !ok {
+	root, flaws := document.Parse(text)
+	for _, f := range flaws {
+		r.sayAt(place{line: f.Line, col: f.Col}, f.Text)
+	}
+	if len(flaws) > 0 {
 		return r.error()
 	}
 	r.section(root, v, "")
@@ -88,13 +94,15 @@ func (r *reader) section(n *yaml.Node, v reflect.Value, path string) {
 		r.places[at] = where
 		switch value := resolve(n.Content[i+1]); {
 		case f.section():
-			r.section(value, v.Field(f.index), at)
+			r.section(value, v.FieldByIndex(f.index), at)
 		case f.optional():
-			r.optional(f, value, v.Field(f.index), at)
+			r.optional(f, value, v.FieldByIndex(f.index), at)
+		case f.named != "":
+			r.named(f, value, v.FieldByIndex(f.index), at)
 		case f.sections():
-			r.sections(f, value, v.Field(f.index), at)
+			r.sections(f, value, v.FieldByIndex(f.index), at)
 		default:
-			r.value(f, value, v.Field(f.index), at)
+			r.value(f, value, v.FieldByIndex(f.index), at)
 		}
 	}
 }
@@ -132,6 +140,37 @@ func (r *reader) sections(f field, n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
+// named reads sections that stand at their names.
+func (r *reader) named(f field, n *yaml.Node, v reflect.Value, path string) {
+	if isNull(n) {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		r.Say(path, "", kindOf(n)+" stands here: write a name for each entry, such as first: {"+fields(f.typ.Elem())[0].key+": …}")
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := resolve(n.Content[i])
+		at, where := join(path, key.Value), spot(n.Content[i])
+		first, again := r.places[at]
+		switch {
+		case key.Kind != yaml.ScalarNode, isNull(key), key.Tag == "!!merge", len(key.Value) > 64, key.Value == "", strings.Trim(key.Value, letters+digits+"-_") != "":
+			r.sayAt(where, "a name"+in(path)+" has small letters, digits, - and _, and at most 64 of them")
+			r.strange[path] = true
+			continue
+		case again:
+			r.sayAt(where, fmt.Sprintf("duplicate name %q%s: it stands in line %d already", key.Value, in(path), first.line))
+			continue
+		}
+		r.places[at] = where
+		e := reflect.New(f.typ.Elem()).Elem()
+		preset(e)
+		name(e).SetString(key.Value)
+		r.section(resolve(n.Content[i+1]), e, at)
+		v.Set(reflect.Append(v, e))
+	}
+}
+
 // value reads what stands at the key of f.
 func (r *reader) value(f field, n *yaml.Node, v reflect.Value, path string) {
 	list, at := []*yaml.Node{n}, func(int) string { return path }
@@ -151,7 +190,7 @@ func (r *reader) value(f field, n *yaml.Node, v reflect.Value, path string) {
 		case f.typ == portsType: // whose text tells which
 			r.Say(at(i), "", text)
 		default:
-			r.Say(at(i), words[i], text)
+			r.Say(at(i), r.shown(f, words[i]), text)
 		}
 	})
 	switch {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"strings"
 )
 
 // object is one of JSON.
@@ -38,7 +39,7 @@ func sectionSchema(section reflect.Type) object {
 		s["description"] = f.usage
 		if v := reflect.New(f.typ).Elem(); f.preset != "" {
 			f.set(v, []string{f.preset}, func(int, string) {})
-			s["default"] = shown(v)
+			s["default"] = f.jsonic(v)
 		}
 		properties[f.key] = s
 	}
@@ -49,15 +50,15 @@ func sectionSchema(section reflect.Type) object {
 	return s
 }
 
-// shown is a value as JSON has it.
-func shown(v reflect.Value) any {
+// jsonic is a value as JSON has it.
+func (f field) jsonic(v reflect.Value) any {
 	switch v.Kind() {
-	case reflect.Slice, reflect.Bool, reflect.Int:
-		if v.Type() != sizeType {
+	case reflect.Slice, reflect.Bool, reflect.Int, reflect.Float64:
+		if v.Type() != sizeType && !strings.HasSuffix(f.preset, "%") {
 			return v.Interface()
 		}
 	}
-	return word(v)
+	return f.written(v)
 }
 
 // Patterns of what has a unit, of ports in one word, and of what may stand in
@@ -68,6 +69,8 @@ const (
 	portsPattern    = `^(any| *[0-9]+ *(, *[0-9]+ *)*)$`
 	booleanPattern  = `^(true|false|True|False|TRUE|FALSE)$`
 	numberPattern   = `^\+?[0-9]+$`
+	fractionPattern = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)%?$`
+	namePattern     = `^[a-z0-9_-]{1,64}$`
 )
 
 func (f field) schema() object {
@@ -78,6 +81,8 @@ func (f field) schema() object {
 		s := sectionSchema(f.typ.Elem())
 		s["type"] = "object"
 		return s
+	case f.named != "":
+		return object{"type": []string{"object", "null"}, "patternProperties": object{namePattern: sectionSchema(f.typ.Elem())}, "additionalProperties": false}
 	case f.sections():
 		return object{"type": "array", "minItems": f.fewest(), "items": sectionSchema(f.typ.Elem())}
 	case f.typ == portsType:
@@ -98,6 +103,8 @@ func (f field) schema() object {
 		return object{"type": []string{"boolean", "string"}, "pattern": booleanPattern, "default": false}
 	case f.typ.Kind() == reflect.Int:
 		return object{"type": []string{"integer", "string"}, "minimum": 0, "maximum": math.MaxInt32, "pattern": numberPattern}
+	case f.typ.Kind() == reflect.Float64:
+		return object{"type": []string{"number", "string"}, "minimum": 0, "pattern": fractionPattern}
 	case len(f.oneof) > 0:
 		return object{"enum": f.oneof}
 	}

@@ -9,13 +9,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"viaduct/amount"
 )
 
 // Ports is a set of ports, in order. Nil is any port.
 type Ports []uint16
 
 // Size is a number of bytes.
-type Size int
+type Size = amount.Size
 
 // set reads the words of an option into v. What is wrong with a word is told to
 // bad, and a list keeps a zero value in its place.
@@ -46,12 +48,12 @@ func (f field) parse(v reflect.Value, word string) (text string) {
 	case durationType:
 		d, err := time.ParseDuration(word)
 		if err != nil || word == "0" && f.least != "" {
-			return f.times(word)
+			return amount.MeantTime(word, f.instance())
 		}
 		v.SetInt(int64(d))
 		return ""
 	case sizeType:
-		n, ok := parseSize(word)
+		n, ok := amount.ParseSize(word)
 		if !ok {
 			return f.sizes()
 		}
@@ -86,6 +88,12 @@ func (f field) parse(v reflect.Value, word string) (text string) {
 			return "write a whole number"
 		}
 		v.SetInt(int64(n))
+	case reflect.Float64:
+		x, ok := amount.ParseNumber(word)
+		if !ok || !f.within(x) {
+			return f.numbers()
+		}
+		v.SetFloat(x)
 	default:
 		if word == "" && f.needed() {
 			return "is empty: write something, or leave it out"
@@ -98,32 +106,6 @@ func (f field) parse(v reflect.Value, word string) (text string) {
 // needed tells whether a text that is written must say something: an empty one is
 // what is left of a variable that was not set, and would turn off what it names.
 func (f field) needed() bool { return f.typ.Kind() == reflect.String && f.least == "1" }
-
-// times says what to write for a word that is no time.
-func (f field) times(word string) string {
-	const longUnits = " sec secs second seconds min mins minute minutes hr hrs hour hours "
-	joined := strings.ToLower(strings.ReplaceAll(word, " ", ""))
-	number := strings.TrimRight(joined, letters)
-	unit, text := joined[len(number):], "the units are ms, s, m and h, without a space: write "
-	switch days, _ := strconv.Atoi(number); {
-	case unit == "":
-		unit, text = "s", "a time needs its unit: write "
-	case days > 0 && (unit == "d" || unit == "day" || unit == "days"):
-		number, unit = strconv.Itoa(24*min(days, 1<<40)), "h"
-	case strings.Contains(longUnits, " "+unit+" "):
-		unit = unit[:1]
-	}
-	_, err := time.ParseDuration(number + unit)
-	rest := strings.TrimLeft(number, digits)
-	_, form := time.ParseDuration("0" + rest + unit)
-	switch {
-	case err == nil && number[0] != '-':
-		return fmt.Sprintf("%s%.20s%s", text, number, unit)
-	case form == nil && rest != number:
-		return "is too long: write a time below 292 years, such as " + f.instance()
-	}
-	return "write a time with its unit (ms, s, m, h), such as " + f.instance()
-}
 
 // instance is a value that the operator may write: the default, unless that says
 // nothing.
@@ -163,36 +145,31 @@ const (
 	digits  = "0123456789"
 )
 
-// units of sizes, the largest last.
-var units = [...]struct {
-	name   string
-	factor int
-}{{"B", 1}, {"kB", 1000}, {"KiB", 1 << 10}, {"MB", 1000 * 1000}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}
-
-// parseSize reads a number of bytes with its unit.
-func parseSize(word string) (Size, bool) {
-	for _, u := range slices.Backward(units[:]) {
-		number, ok := strings.CutSuffix(word, u.name)
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseUint(strings.TrimSpace(number), 10, 31)
-		return Size(n) * Size(u.factor), err == nil
-	}
-	return 0, false
-}
-
 func (f field) sizes() string {
 	return fmt.Sprintf("write a size from %s to %s with its unit, such as %s", f.least, f.most, f.instance())
 }
 
-// word writes a value as it is read.
-func word(v reflect.Value) string {
+// within tells whether a number is within its bounds.
+func (f field) within(x float64) bool {
+	least, _ := amount.ParseNumber(f.least)
+	most, _ := amount.ParseNumber(f.most)
+	return least <= x && x <= most
+}
+
+func (f field) numbers() string {
+	return fmt.Sprintf("write a number from %s to %s, such as %s", f.least, f.most, cmp.Or(f.example, f.preset))
+}
+
+// written is a value as it is read.
+func (f field) written(v reflect.Value) string {
 	switch x := v.Interface().(type) {
 	case time.Duration:
-		return durationWord(x)
-	case Size:
-		return sizeWord(x)
+		return amount.Time(x)
+	case float64:
+		if strings.HasSuffix(f.preset, "%") {
+			return amount.Percent(x)
+		}
+		return amount.Number(x)
 	case Ports: // nil
 		return "any"
 	default:
@@ -200,23 +177,16 @@ func word(v reflect.Value) string {
 	}
 }
 
-// durationWord is 5m for what Go writes as 5m0s.
-func durationWord(d time.Duration) string {
-	s := strings.Replace(d.String()+" ", "m0s ", "m ", 1)
-	return strings.TrimSpace(strings.Replace(s, "h0m ", "h ", 1))
-}
+// stars stand for what is not shown.
+const stars = "***"
 
-func sizeWord(n Size) string {
-	for _, u := range slices.Backward(units[:]) {
-		if f := Size(u.factor); n != 0 && n%f == 0 && f%1000 != 0 {
-			return fmt.Sprintf("%d%s", n/f, u.name)
-		}
-	}
-	return fmt.Sprintf("%dB", n)
-}
-
-// quote shows what was written, in one line and not at length.
+// quote shows what was written, in one line and not at length. What stands before the
+// host of a URL is not shown, wherever it was written.
 func quote(word string) string {
+	scheme, rest, _ := strings.Cut(word, "://")
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		word = scheme + "://" + stars + rest[i:]
+	}
 	if most := 60; len(word) > most {
 		word = strings.ToValidUTF8(word[:most], "") + "…"
 	}

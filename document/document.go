@@ -1,4 +1,7 @@
-package option
+// Package document reads the one document of a YAML file, or says what keeps it from
+// being one: where, and what to do about it. What is said in the document is for its
+// reader.
+package document
 
 import (
 	"bytes"
@@ -12,18 +15,27 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// maxFile bounds a file, and maxValues what its aliases unfold to: more is a
-// mistake, or an attack.
+// most bounds a file, and mostValues what its aliases unfold to: more is a mistake, or
+// an attack.
 const (
-	maxFile   = 1 << 20
-	maxValues = 100_000
+	most       = 1 << 20
+	mostValues = 100_000
 )
 
-// parse reads the one document of the text. It is false when that went wrong.
-func (r *reader) parse(text []byte) (*yaml.Node, bool) {
-	if at, what := unreadable(text); what != "" {
-		r.sayAt(at, what)
-		return nil, false
+// Flaw is what keeps a text from being read. Line and Col count from 1.
+type Flaw struct {
+	Line, Col int
+	Text      string
+}
+
+// Limit is a reader of no more of r than tells Parse that it is too long.
+func Limit(r io.Reader) io.Reader { return io.LimitReader(r, most+1) }
+
+// Parse reads the one document of a text; a text without one is null. With flaws
+// nothing of it can be relied on.
+func Parse(text []byte) (*yaml.Node, []Flaw) {
+	if f := unreadable(text); f.Text != "" {
+		return nil, []Flaw{f}
 	}
 	root := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 	loader, err := yaml.NewLoader(bytes.NewReader(text))
@@ -34,19 +46,21 @@ func (r *reader) parse(text []byte) (*yaml.Node, bool) {
 		case err == nil && n == 0:
 			root = document.Content[0]
 		case err == nil:
-			r.sayAt(spot(&document), "a second document begins here: a file holds one configuration")
-			return nil, false
+			return nil, []Flaw{at(&document, "a second document begins here: a file holds one configuration")}
 		}
 	}
 	if !errors.Is(err, io.EOF) {
-		r.broken(err, text)
-		return nil, false
+		return nil, []Flaw{broken(err, text)}
 	}
-	if r.measure(root, map[*yaml.Node]int{}) > maxValues {
-		r.sayAt(spot(root), fmt.Sprintf("more than %d values, its aliases unfolded: that is no configuration", maxValues))
+	m := measure{known: map[*yaml.Node]int{}}
+	if m.size(root) > mostValues {
+		m.flaws = append(m.flaws, at(root, fmt.Sprintf("more than %d values, its aliases unfolded: that is no configuration", mostValues)))
 	}
-	return root, len(r.problems) == 0
+	return root, m.flaws
 }
+
+// at is a flaw of a node.
+func at(n *yaml.Node, text string) Flaw { return Flaw{max(n.Line, 1), max(n.Column, 1), text} }
 
 // load reads the next document. The library panics where its authors see no way
 // to come by, and a file must not end a proxy that runs.
@@ -60,25 +74,28 @@ func load(l *yaml.Loader, n *yaml.Node) (err error) {
 }
 
 // unreadable finds what no YAML may have in it.
-func unreadable(text []byte) (at place, what string) {
-	at = place{line: 1, col: 1}
-	if len(text) > maxFile {
-		return at, "more than 1 MiB: that is no configuration"
+func unreadable(text []byte) Flaw {
+	f := Flaw{Line: 1, Col: 1}
+	if len(text) > most {
+		f.Text = "more than 1 MiB: that is no configuration"
+		return f
 	}
 	for i := 0; i < len(text); {
 		c, n := utf8.DecodeRune(text[i:])
 		switch {
 		case c == utf8.RuneError && n == 1:
-			return at, fmt.Sprintf("not UTF-8 (byte 0x%02x): save the file as UTF-8", text[i])
+			f.Text = fmt.Sprintf("not UTF-8 (byte 0x%02x): save the file as UTF-8", text[i])
+			return f
 		case c < ' ' && c != '\t' && c != '\n' && c != '\r', c == 0xFFFE, c == 0xFFFF:
-			return at, fmt.Sprintf("a control character (%U): take it out", c)
+			f.Text = fmt.Sprintf("a control character (%U): take it out", c)
+			return f
 		case c == '\n':
-			at = place{line: at.line + 1}
+			f.Line, f.Col = f.Line+1, 0
 		}
-		at.col++
+		f.Col++
 		i += n
 	}
-	return at, ""
+	return f
 }
 
 // hints are what to do about slips of syntax that everybody makes.
@@ -96,18 +113,19 @@ var hints = [...]struct{ message, do string }{
 }
 
 // broken tells of a text that is no YAML.
-func (r *reader) broken(err error, file []byte) {
-	at, text := r.places[""], err.Error()
+func broken(err error, text []byte) Flaw {
+	f := Flaw{Line: 1, Col: 1, Text: err.Error()}
 	if e, ok := errors.AsType[*yaml.LoadError](err); ok {
-		at, text = place{line: max(e.Mark.Line, 1), col: max(e.Mark.Column, 1)}, e.Message
-		if e.ContextMsg != "" && e.ContextMark.Line > 0 && e.ContextMark.Line != at.line {
-			text += fmt.Sprintf(" %s from line %d on", e.ContextMsg, e.ContextMark.Line)
+		f = Flaw{max(e.Mark.Line, 1), max(e.Mark.Column, 1), e.Message}
+		if e.ContextMsg != "" && e.ContextMark.Line > 0 && e.ContextMark.Line != f.Line {
+			f.Text += fmt.Sprintf(" %s from line %d on", e.ContextMsg, e.ContextMark.Line)
 		}
 	}
-	if do := hint(text, file, at.line); do != "" {
-		text += "; " + do
+	if do := hint(f.Text, text, f.Line); do != "" {
+		f.Text += "; " + do
 	}
-	r.sayAt(at, "not valid YAML: "+text)
+	f.Text = "not valid YAML: " + f.Text
+	return f
 }
 
 // bareIPv6 is a slip that breaks the syntax, whose messages know nothing of it.
@@ -133,22 +151,28 @@ func hint(message string, text []byte, line int) string {
 	return ""
 }
 
-// measure counts the values of n with its aliases unfolded, and tells of tags.
-func (r *reader) measure(n *yaml.Node, known map[*yaml.Node]int) int {
-	if size, ok := known[n]; ok {
+// measure looks for what makes a document more than it looks like.
+type measure struct {
+	known map[*yaml.Node]int
+	flaws []Flaw
+}
+
+// size counts the values of n with its aliases unfolded, and tells of tags.
+func (m *measure) size(n *yaml.Node) int {
+	if size, ok := m.known[n]; ok {
 		return size
 	}
-	known[n] = maxValues + 1 // if it stands in itself
+	m.known[n] = mostValues + 1 // if it stands in itself
 	if n.Style&yaml.TaggedStyle != 0 {
-		r.sayAt(spot(n), fmt.Sprintf("tags mean nothing here: take %s out", quote(n.Tag)))
+		m.flaws = append(m.flaws, at(n, fmt.Sprintf("tags mean nothing here: take %.60q out", n.Tag)))
 	}
 	size := 1
 	if n.Kind == yaml.AliasNode {
-		size = r.measure(n.Alias, known)
+		size = m.size(n.Alias)
 	}
 	for _, child := range n.Content {
-		size = min(size+r.measure(child, known), maxValues+1)
+		size = min(size+m.size(child), mostValues+1)
 	}
-	known[n] = size
+	m.known[n] = size
 	return size
 }
