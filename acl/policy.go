@@ -87,6 +87,15 @@ func (p *Policy) DecideAddr(q *Query, addr netip.AddrPort) Decision {
 	return d
 }
 
+// DecideUnknown is DecideAddr where the address stays unknown, because the name is
+// looked up elsewhere: no rule names it, and the guard is not asked.
+func (p *Policy) DecideUnknown(q *Query) Decision {
+	a := p.ask(q)
+	defer a.done()
+	deciding, observed, _ := a.first(newDialled(netip.Addr{}), false)
+	return p.verdict(deciding, observed)
+}
+
 // first finds the rule that decides for an address, the first before it that
 // reports, and whether the guard is lifted: by an allow that is the first to
 // name the address among the rules with addr=, even after the one that decides.

@@ -1,6 +1,6 @@
 // Package policy makes what the operator wrote about who may go where ready for
-// use: rules with their lists, the users with their groups, which tunnels are inspected,
-// and what is done to the messages in them.
+// use: rules with their lists, the users with their groups, which way out is taken,
+// which tunnels are inspected, and what is done to the messages in them.
 package policy
 
 import (
@@ -29,6 +29,7 @@ type Options struct {
 type Policy struct {
 	conf    *config.Forward
 	Rules   *acl.Policy
+	Routes  *Routes       // nil: there are none
 	Inspect *Inspection   // nil: no tunnel is inspected
 	Filters *filter.Chain // nil: there are none
 	Gate    *auth.Gate    // nil: nobody is asked for a password
@@ -50,6 +51,9 @@ func New(o Options) (*Policy, error) {
 	rules, err := p.rules(&o)
 	if err == nil {
 		p.Rules, err = compile("rule", rules, acl.Options{ReportOnly: o.Conf.ReportOnly, Guard: o.Guard})
+	}
+	if err == nil {
+		p.Routes, err = p.routes(&o)
 	}
 	if err == nil {
 		p.Inspect, err = p.inspection(&o)

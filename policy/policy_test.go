@@ -18,13 +18,19 @@ import (
 // folder with the files.
 func read(t *testing.T, yaml string, texts map[string]string) (*policy.Policy, error) {
 	t.Helper()
+	return readWith(t, yaml, "", texts)
+}
+
+// readWith does so with more of the file behind the entry.
+func readWith(t *testing.T, yaml, more string, texts map[string]string) (*policy.Policy, error) {
+	t.Helper()
 	dir := t.TempDir()
 	for name, text := range texts {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	conf, err := config.Read(filepath.Join(dir, "viaduct.yaml"), []byte("forward:\n  - "+strings.ReplaceAll(strings.TrimSpace(yaml), "\n", "\n    ")+"\n"))
+	conf, err := config.Read(filepath.Join(dir, "viaduct.yaml"), []byte("forward:\n  - "+strings.ReplaceAll(strings.TrimSpace(yaml), "\n", "\n    ")+"\n"+more))
 	if err != nil {
 		t.Fatal(err)
 	}

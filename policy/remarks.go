@@ -56,6 +56,10 @@ func (p *Policy) unknown() (all []string) {
 		all = append(all, p.strangers("rule "+r.Name, r.Allow)...)
 		all = append(all, p.strangers("rule "+r.Name, r.Deny)...)
 	}
+	for i := range p.conf.Route {
+		r := &p.conf.Route[i]
+		all = append(all, p.strangers("route "+r.Name, &r.Terms)...)
+	}
 	for i := range p.conf.Inspect {
 		e := &p.conf.Inspect[i]
 		all = append(all, p.strangers("inspect "+e.Name, e.Decrypt)...)
