@@ -99,6 +99,7 @@ type Endpoint struct {
 	board   *Board
 	id      string
 	errors  atomic.Int64  // in a row
+	opened  atomic.Int64  // tunnels since the last of them
 	passive atomic.Uint32 // facts.Passive, for Report
 
 	// The board's lock guards the rest.

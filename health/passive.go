@@ -26,6 +26,7 @@ type Report struct {
 	Status int        // of the endpoint's answer, 0 if none came
 	Blame  Blame      // who is said to be at fault: wins over Fault and Status
 
+	Opened   bool          // a tunnel was opened: its end is another report
 	Tunnel   bool          // a tunnel that was open ended
 	Received int64         // bytes that came from the endpoint through the tunnel
 	Lived    time.Duration // from the choice of the endpoint to the end; 0 is not known
@@ -120,16 +121,34 @@ func (e *Endpoint) Report(now time.Duration, r Report) {
 		e.tried(now, found, r)
 		return
 	}
-	switch found {
-	case good:
+	switch {
+	case found == good && r.Opened:
+		e.opened.Add(1)
+	case found == good:
 		if e.errors.Load() != 0 {
 			e.errors.Store(0)
 		}
-	case bad:
-		if n := int(e.errors.Add(1)); rules.Ejection.Due(n) {
+	case found == bad:
+		if n := e.row(r.blank(rules.Passive.BlankTunnel)); rules.Ejection.Due(n) {
 			e.outlier(now, n, r)
 		}
 	}
+}
+
+// row is how many errors there are in a row, with the one that is reported. A
+// tunnel that was opened since the one before ends the row, whatever becomes of
+// it, save that one which ends blank was none: it takes itself back.
+func (e *Endpoint) row(blank bool) int {
+	if blank {
+		if n := e.opened.Load(); n > 0 {
+			e.opened.CompareAndSwap(n, n-1)
+		}
+	}
+	if e.opened.Swap(0) > 0 {
+		e.errors.Store(1)
+		return 1
+	}
+	return int(e.errors.Add(1))
 }
 
 // outlier ejects an endpoint after too many errors, if the caps allow it.
