@@ -70,7 +70,11 @@ func (a Anonymity) DropResponse(name []byte) bool {
 // the number after "HTTP/1." in the request that came, 0 or 1. A client without
 // a valid address is "unknown" in Forwarded. Strict adds nothing.
 func (a Anonymity) AppendRequest(dst []byte, minor byte, client netip.Addr) []byte {
-	dst = a.AppendResponse(dst, minor)
+	return a.AppendForwarded(a.AppendResponse(dst, minor), client)
+}
+
+// AppendForwarded is AppendRequest without Via.
+func (a Anonymity) AppendForwarded(dst []byte, client netip.Addr) []byte {
 	if a != Transparent {
 		return dst
 	}
