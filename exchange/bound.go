@@ -61,23 +61,36 @@ func (s *Session) keep(up *upstream.Conn) {
 		return
 	}
 	up.Park(clock.Now(), s.o.IdleTimeout)
-	s.bound, s.boundTo = up, s.entry.User
+	s.bound, s.tie = up, s.tieOf(s.way)
 }
+
+// tie is what a bound connection is good for.
+type tie struct {
+	user string // whose request bound it
+	leg  leg
+	spot spot // less the leg: the next request has none yet
+}
+
+func (s *Session) tieOf(w *Way) tie { return tie{s.entry.User, s.leg, spotOf(w, leg{})} }
 
 // takeBound returns the connection that is bound to the client, or nil when there
 // is none that the guard still lets pass. One client connection may bring
 // requests of many, where another proxy stands before this one: what one has
-// bound, another doesn't get.
-func (s *Session) takeBound(g upstream.Guard) *upstream.Conn {
+// bound, another doesn't get. It may be of any age: on another the client would be
+// unknown.
+func (s *Session) takeBound(w *Way, l leg) *upstream.Conn {
 	if s.bound == nil {
 		return nil
 	}
-	if s.boundTo != s.entry.User || g.Check(s.bound.Remote()) != nil {
+	mine := s.tieOf(w)
+	mine.leg = l
+	to := s.bound.Remote()
+	if s.tie != mine || to.IsValid() && w.Dialer.Guard.Check(to) != nil {
 		s.unbind()
 		return nil
 	}
 	up := s.bound
-	s.bound = nil
+	s.bound, s.leg = nil, l
 	if !up.Wake() {
 		return nil
 	}
@@ -89,6 +102,6 @@ func (s *Session) takeBound(g upstream.Guard) *upstream.Conn {
 func (s *Session) unbind() {
 	if s.bound != nil {
 		s.bound.Discard()
-		s.bound, s.boundTo = nil, ""
+		s.bound, s.tie = nil, tie{}
 	}
 }

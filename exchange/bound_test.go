@@ -122,7 +122,7 @@ func TestHandshakeBeginsOnAnIdleConnection(t *testing.T) {
 	r := begin(t, nil)
 	first := r.dial()
 	m.ask(first, "nobody")
-	poll(t, "it is idle", func() bool { return r.pool.Idle() == 1 })
+	poll(t, "it is idle", func() bool { return r.pool.Count() == 1 })
 	alice := r.dial()
 	m.enter(alice, "alice")
 	if m.visits() != 1 {
@@ -279,7 +279,7 @@ func TestBoundConnectionEndsWithItsSession(t *testing.T) {
 			m.enter(e, "alice")
 			c.end(t, r, e, m)
 			m.lasts(t, 0)
-			if r.pool.Idle() != 0 {
+			if r.pool.Count() != 0 {
 				t.Error("it is in the pool")
 			}
 		})
@@ -464,6 +464,6 @@ func TestNobodyIsTakenForAnother(t *testing.T) {
 	}
 	people.Wait()
 	poll(t, "the sessions are over", func() bool { return r.sessionCount() == 0 })
-	m.lasts(t, int32(r.pool.Idle()))
+	m.lasts(t, int32(r.pool.Count()))
 	m.ask(r.dial(), "nobody")
 }

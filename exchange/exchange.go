@@ -21,8 +21,10 @@ import (
 	"viaduct/accesslog"
 	"viaduct/clock"
 	"viaduct/fault"
+	"viaduct/health"
 	"viaduct/hop"
 	"viaduct/metrics"
+	"viaduct/pool"
 	"viaduct/relay"
 	"viaduct/upstream"
 	"viaduct/wire"
@@ -64,23 +66,6 @@ func (h *Home) end(client netip.AddrPort) {
 	}
 }
 
-// Way is where a request goes, and from where.
-type Way struct {
-	Dialer *upstream.Dialer
-	Pool   *upstream.Pool
-	To     upstream.Destination
-	From   *upstream.Source // nil: the system's choice
-
-	// Of a tunnel; all may be nil. Tag makes what is kept with one that leads to an
-	// address. Recheck is asked about it when it has been opened: policy may have
-	// changed meanwhile, and an error ends it. Look judges what the client sends
-	// first behind a CONNECT, as relay.Options has it; its error ends the tunnel,
-	// and the Record of the last look is logged if it says anything.
-	Tag     func(reached netip.AddrPort) any
-	Recheck func(tag any) error
-	Look    func(b []byte, last bool) (more bool, r Record, err error)
-}
-
 // Session is one client connection. One goroutine serves it; Discard and Cut may
 // be called from any.
 type Session struct {
@@ -92,12 +77,10 @@ type Session struct {
 	accepted time.Duration // when the connection came
 
 	origin *upstream.Origin // of the last request; most clients stay with one
-	dest   upstream.Destination
-	from   *upstream.Source
-	pool   *upstream.Pool
+	spot   spot             // where that is
 
-	bound   *upstream.Conn // to that origin, idle, and this client's alone; or nil
-	boundTo string         // the user whose request bound it
+	bound *upstream.Conn // idle, and this client's alone; or nil
+	tie   tie            // of that
 
 	*work // nil between exchanges
 
@@ -111,6 +94,7 @@ type Session struct {
 	taken   bool       // the connection belongs to a tunnel now
 	broken  bool       // by a panic
 	upload  chan error // brings the end of an upload; made by the first
+	hangs   func()     // parentHangs
 }
 
 // work is what a session needs only while an exchange lasts.
@@ -127,6 +111,11 @@ type work struct {
 	heard      bool        // the origin has said something
 	reused     bool        // the request was last sent on an idle connection
 	tied       bool        // which was bound to the client
+	ride       pool.Request
+	riding     bool
+	judged     netip.AddrPort // the address of the destination; not valid: somebody else knows
+	leg        leg
+	outcome    health.Report // of the ride
 	bounds     struct{ request, answer bound }
 	shown      []byte // the target, as people are told of it
 
@@ -140,6 +129,7 @@ func Open(nc net.Conn, h Home) *Session {
 	o := h.Current()
 	s := &Session{o: o, home: h, client: wire.New(nc, o.MaxHeader), remote: addrPort(nc.RemoteAddr()), accepted: clock.Now()}
 	s.client.OnGone(s.clientGone)
+	s.hangs = s.parentHangs
 	return s
 }
 
@@ -189,9 +179,11 @@ func (s *Session) Close() {
 		s.breakOff()
 		if s.work != nil {
 			s.stopUpload()
+			s.ride.End(clock.Now(), health.Report{Blame: health.ByUs})
 		}
 		s.dropUpstream()
 	}
+	s.unbind()
 	s.leaveOrigin()
 	if s.taken {
 		return
@@ -249,6 +241,7 @@ func (w *work) release() {
 	w.sending, w.answering = stream{}, stream{}
 	w.uploading, w.uploadErr, w.continued, w.heard, w.reused, w.tied, w.way, w.shown = false, nil, false, false, false, false, nil, nil
 	w.bounds.request, w.bounds.answer = bound{}, bound{}
+	w.leg, w.outcome, w.judged = leg{}, health.Report{}, netip.AddrPort{}
 	w.responding.Store(false)
 	works.Put(w)
 }
@@ -284,7 +277,9 @@ func (s *Session) end() {
 	if s.taken {
 		return
 	}
-	s.entry.Total = clock.Now() - s.began
+	now := clock.Now()
+	s.entry.Total = now - s.began
+	s.leave(now)
 	s.o.Log.Add(&s.entry)
 	e := &s.entry
 	s.o.Metrics.Exchange(metrics.Exchange{

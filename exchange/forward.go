@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"viaduct/accesslog"
 	"viaduct/clock"
 	"viaduct/fault"
+	"viaduct/health"
 	"viaduct/upstream"
 	"viaduct/wire"
 )
@@ -30,20 +32,32 @@ func (s *Session) Forward(w *Way, path []byte) {
 func (s *Session) Ask(w *Way, path []byte) error {
 	s.way = w
 	upgrade := s.wantsUpgrade()
-	for fresh := false; ; fresh = true {
+	var first error // of the tries that were sent
+	for fresh := false; ; {
 		up, reused, err := s.connect(w, fresh)
 		if err != nil {
-			return err
+			s.lost(err)
+			return cmp.Or(first, err)
 		}
 		s.up.Store(up)
 		s.reused = reused
-		s.reached(w, up.Remote())
+		s.reached(w, up.Remote(), up.NetConn())
 		sent, err := s.attempt(w, up, path, upgrade, reused)
+		if s.riding {
+			err = s.awaited(up, err)
+		}
 		if err == nil {
+			s.limited(w)
 			return nil
 		}
 		s.dropUpstream()
-		if !reused || s.heard || !s.mayRepeat(err, sent) {
+		switch {
+		case reused && !s.heard && s.mayRepeat(err, sent):
+			fresh = true
+		case s.elsewhere(err, sent):
+			fresh, first = false, err
+		default:
+			s.lost(err)
 			return err
 		}
 	}
@@ -114,6 +128,9 @@ func (s *Session) attempt(w *Way, up *upstream.Conn, path []byte, upgrade, reuse
 	now := s.began
 	if !reused {
 		now = clock.Now() // the dial took its time
+	}
+	if s.riding {
+		s.ride.Await(now, s.hangs)
 	}
 	body, whole := s.client.WholeBody()
 	if !whole {
@@ -188,6 +205,10 @@ func (s *Session) accept(up *upstream.Conn, upgrade bool) error {
 	switch {
 	case s.resp.Status == 101 && !(upgrade && s.agreed()):
 		return fault.New(fault.UpgradeFailed, errors.New("101 to a request that did not ask for it"))
+	case s.leg.absolute:
+		if err := s.ownAnswer(); err != nil {
+			return err
+		}
 	case s.resp.Status == 407:
 		// RFC 9110 section 11.7.1: a challenge comes from the next inbound
 		// proxy alone; there is none behind an origin.
@@ -261,11 +282,15 @@ func (s *Session) brokeOff(t *stream, err error) {
 	late := errors.Is(err, os.ErrDeadlineExceeded)
 	switch {
 	case s.wasDenied(err):
+		s.outcome.Blame = health.ByUs
 	case t.blame == s.client:
+		s.outcome.Blame = health.ByClient
 		s.clientLeft()
 	case late:
+		s.outcome.Blame = health.ByTarget
 		s.entry.Fault = fault.ConnectionReadTimeout.String()
 	default:
+		s.outcome.Fault = fault.ResponseIncomplete
 		s.entry.Fault = fault.ResponseIncomplete.String()
 	}
 	if late {

@@ -8,13 +8,17 @@ import (
 	"viaduct/wire"
 )
 
-// appendRequest appends the head that goes to the origin: the fields that stay,
-// in their order and letter case, the Host of the target, and what the
-// anonymity profile adds.
+// appendRequest appends the head that goes to the origin, or to a parent in
+// absolute-form: the fields that stay, in their order and letter case, the Host of
+// the target, and what the anonymity profile adds.
 func (s *Session) appendRequest(b []byte, w *Way, path []byte, upgrade bool) []byte {
 	h := &s.req
 	b = append(append(b, h.Method...), ' ')
-	b = appendPath(b, h.Method, path)
+	if s.leg.absolute {
+		b = append(appendTarget(append(b, "http://"...), w), path...)
+	} else {
+		b = appendPath(b, h.Method, path)
+	}
 	b = append(b, " HTTP/1.1\r\n"...)
 	if !h.Has(wire.Host) {
 		b = appendHost(append(b, "Host: "...), w)
@@ -27,11 +31,17 @@ func (s *Session) appendRequest(b []byte, w *Way, path []byte, upgrade bool) []b
 		case h.Nominated(f) || s.dropRequest(f):
 		case f.ID == wire.MaxForwards:
 			b = appendMaxForwards(b, h.Method, f)
+		case f.ID == wire.Via:
+			b = appendVia(b, f)
 		default:
 			b = wire.AppendField(b, f.Name, f.Value)
 		}
 	}
-	b = s.o.Anonymity.AppendRequest(b, h.Minor, s.remote.Addr())
+	if s.leg.absolute {
+		b = s.appendForParent(b, w)
+	} else {
+		b = s.o.Anonymity.AppendRequest(b, h.Minor, s.remote.Addr())
+	}
 	if upgrade {
 		b = append(b, "Connection: upgrade\r\nUpgrade: "...)
 		b = appendTokens(b, h)
@@ -65,12 +75,36 @@ func appendPath(b, method, path []byte) []byte {
 	return append(b, path...)
 }
 
-func appendHost(b []byte, w *Way) []byte {
+func appendHost(b []byte, w *Way) []byte { return append(appendTarget(b, w), '\r', '\n') }
+
+func appendTarget(b []byte, w *Way) []byte {
 	defaultPort := uint16(80)
 	if w.To.TLS {
 		defaultPort = 443
 	}
-	b = hop.Target{Host: w.To.Host, Port: w.To.Port, Addr: w.To.Addr}.AppendHost(b, defaultPort)
+	return hop.Target{Host: w.To.Host, Port: w.To.Port, Addr: w.To.Addr}.AppendHost(b, defaultPort)
+}
+
+// appendForParent appends what a parent is told beside what an origin would be: which
+// proxies the request has come through, whatever the profile, and who we are.
+func (s *Session) appendForParent(b []byte, w *Way) []byte {
+	b = append(append(append(b, "Via: "...), w.Via...), '\r', '\n')
+	b = s.o.Anonymity.AppendForwarded(b, s.remote.Addr())
+	if login := s.leg.by.BasicAuth(); login != "" {
+		b = append(append(append(b, "Proxy-Authorization: "...), login...), '\r', '\n')
+	}
+	return b
+}
+
+// appendVia appends the Via that came, without the proxies of our kind in it: the last
+// of a chain takes them out.
+func appendVia(b []byte, f *wire.Field) []byte {
+	start := len(b)
+	b = append(append(b, f.Name...), ": "...)
+	value := len(b)
+	if b = hop.AppendUntagged(b, f.Value); len(b) == value {
+		return b[:start]
+	}
 	return append(b, '\r', '\n')
 }
 

@@ -17,6 +17,7 @@ import (
 	"viaduct/fault"
 	"viaduct/hop"
 	"viaduct/relay"
+	"viaduct/rest"
 	"viaduct/upstream"
 )
 
@@ -37,11 +38,12 @@ type rig struct {
 	pooling  upstream.Options
 	dialer   upstream.Dialer
 	guard    guard
-	pool     *upstream.Pool
+	pool     *upstream.Idle
 	draining atomic.Bool
 	tunnels  relay.Set
 	panics   chan any
 	wrap     func(net.Conn) net.Conn // if not nil, around each client's connection
+	ways     func(*exchange.Way)     // if not nil, changes each
 
 	log   *accesslog.Writer
 	lines bytes.Buffer // read it when the rig has ended
@@ -72,7 +74,7 @@ func begin(t testing.TB, change func(*rig)) *rig {
 	if change != nil {
 		change(r)
 	}
-	r.pool = upstream.NewPool(r.pooling)
+	r.pool = upstream.NewIdle(r.pooling)
 	r.l = must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 	r.serving.Go(r.accept)
 	t.Cleanup(r.end)
@@ -124,7 +126,7 @@ func (r *rig) converse(s *exchange.Session) {
 	defer s.Close()
 	for s.Next() {
 		h := s.Request()
-		way := exchange.Way{Dialer: &r.dialer, Pool: r.pool, From: r.dialer.Egress.Choose(s.Remote().Addr(), "", "")}
+		way := exchange.Way{Dialer: &r.dialer, Idle: r.pool, From: r.dialer.Egress.Choose(s.Remote().Addr(), "", "", rest.Destination{}, 0)}
 		var bad *fault.Error
 		if string(h.Method) == "CONNECT" {
 			target, err := hop.ParseAuthority(h.Target)
@@ -133,6 +135,7 @@ func (r *rig) converse(s *exchange.Session) {
 				continue
 			}
 			way.To = upstream.Destination{Host: target.Host, Port: target.Port, Addr: target.Addr}
+			r.change(&way)
 			s.Tunnel(&way)
 			continue
 		}
@@ -142,7 +145,14 @@ func (r *rig) converse(s *exchange.Session) {
 			continue
 		}
 		way.To = upstream.Destination{Host: target.Host, Port: target.Port, Addr: target.Addr}
+		r.change(&way)
 		s.Forward(&way, path)
+	}
+}
+
+func (r *rig) change(w *exchange.Way) {
+	if r.ways != nil {
+		r.ways(w)
 	}
 }
 

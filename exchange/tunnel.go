@@ -26,50 +26,66 @@ var established = []byte("HTTP/1.1 200 Connection established\r\n\r\n")
 // or answers for the destination if that fails.
 func (s *Session) Tunnel(w *Way) {
 	s.way = w
-	nc, err := s.dialTunnel(w)
+	link, err := s.dialTunnel(w)
 	if err != nil {
-		if nc != nil { // the client left as the dial succeeded
-			_ = nc.Close()
-		}
+		s.lost(err)
 		s.fail(err)
 		s.end()
 		return
 	}
-	s.reached(w, addrPort(nc.RemoteAddr()))
+	s.reached(w, link.Remote, link.Conn)
+	if s.riding {
+		s.ride.Answered(clock.Now())
+	}
 	s.entry.Status = 200
 	s.entry.First = clock.Now() - s.began
 	s.client.LimitWrite(clock.Now(), s.o.BodyTimeout)
 	if _, err := s.client.Write(established); err != nil {
-		_ = nc.Close()
+		_ = link.Conn.Close()
 		s.closing = true
 		s.entry.Status = 0
 		s.clientLeft()
 		s.end()
 		return
 	}
-	s.handOver(nc, nil, w.Look)
+	s.handOver(link.Conn, link.Early, w.Look)
 }
 
 // dialTunnel dials within the dial timeout, from one source after the other
-// when they have no port left.
-func (s *Session) dialTunnel(w *Way) (nc *net.TCPConn, err error) {
-	err = s.dialing(s.o.DialTimeout, func(ctx context.Context) (err error) {
-		for first := w.From; ; {
-			nc, err = w.Pool.Connect(ctx, w.Dialer, w.To, w.From)
-			if !errors.Is(err, upstream.ErrNoPort) || !w.turn(first) {
-				return err
-			}
+// when they have no port left; or has an endpoint of the pool opened.
+func (s *Session) dialTunnel(w *Way) (link upstream.Link, err error) {
+	if w.Pool != nil {
+		if err = s.board(w); err == nil {
+			link, s.leg.by, err = s.open(w)
 		}
+		return link, err
+	}
+	var nc *net.TCPConn
+	err = s.dialing(s.o.DialTimeout, func(ctx context.Context) error {
+		return w.bySources(ctx, func(ctx context.Context) (err error) {
+			nc, err = w.Idle.Connect(ctx, w.Dialer, w.To, w.From)
+			return err
+		})
 	})
-	return nc, err
+	switch {
+	case err == nil:
+		link = upstream.Link{Conn: nc, Remote: addrPort(nc.RemoteAddr())}
+	case nc != nil: // the client left as the dial succeeded
+		_ = nc.Close()
+	}
+	return link, err
 }
 
-// reached notes which address a connection leads to, and from where.
-func (s *Session) reached(w *Way, a netip.AddrPort) {
+// reached notes which address a connection leads to, as far as that is known, by way
+// of whom, and from where.
+func (s *Session) reached(w *Way, to netip.AddrPort, nc net.Conn) {
 	s.entry.Tries++
-	s.entry.Endpoint = a
+	s.judged, s.entry.Endpoint, s.entry.Parent = to, to, ""
+	if e := s.leg.by; e != nil && !e.Direct() {
+		s.entry.Parent, s.entry.Endpoint = e.ID(), addrPort(clock.Socket(nc).RemoteAddr())
+	}
 	if w.From != nil {
-		s.entry.Egress = w.From.For(a.Addr())
+		s.entry.Egress = w.From.For(s.entry.Endpoint.Addr())
 	}
 }
 
@@ -132,7 +148,7 @@ func (s *Session) handOver(server net.Conn, early []byte, look func([]byte, bool
 	s.o.Metrics.TunnelOpened(s.entry.Dial)
 	o, seen := s.o.Tunnel, new(Record)
 	if s.way.Tag != nil {
-		o.Tag = s.way.Tag(s.entry.Endpoint)
+		o.Tag = s.way.Tag(s.judged)
 	}
 	if look != nil {
 		o.LookFor = s.o.HeaderTimeout
@@ -141,7 +157,7 @@ func (s *Session) handOver(server net.Conn, early []byte, look func([]byte, bool
 			return more, err
 		}
 	}
-	s.home.Tunnels.Go(client, server, s.client.TakeBuffered(), early, o, s.atTunnelEnd(seen))
+	s.home.Tunnels.Go(client, server, s.client.TakeBuffered(), early, o, s.atTunnelEnd(seen, s.alight()))
 	s.client.Release()
 	s.recheck(o.Tag)
 }
@@ -170,7 +186,9 @@ const mostKept = 2 << 10
 // atTunnelEnd returns what is called when the tunnel has ended. It keeps copies
 // of what stands in the connection's buffer. What was seen in the tunnel comes
 // into its line.
-func (s *Session) atTunnelEnd(seen *Record) func(relay.Stats, error) {
+//
+// The endpoint has the tunnel until then, if it came from a pool: alighted is told.
+func (s *Session) atTunnelEnd(seen *Record, alighted func(relay.Stats)) func(relay.Stats, error) {
 	o, ended, remote := s.o, s.home.Ended, s.remote // and nothing that holds the session
 	var entry *accesslog.Entry
 	if o.Log != nil {
@@ -183,6 +201,9 @@ func (s *Session) atTunnelEnd(seen *Record) func(relay.Stats, error) {
 	return func(st relay.Stats, err error) {
 		if denied, ok := errors.AsType[*Denied](err); ok {
 			*seen = denied.Record
+		}
+		if alighted != nil {
+			alighted(st)
 		}
 		if entry != nil && seen.Decision != "" {
 			seen.enter(entry)
@@ -236,7 +257,7 @@ func (s *Session) Lend() (inside *tap.Conn, end func(why error), err error) {
 	inside = tap.New(s.client.Detach(), early)
 	_ = inside.SetDeadline(time.Time{})
 	s.o.Metrics.TunnelLent()
-	done := s.atTunnelEnd(new(Record)) // copies what stands in the buffer
+	done := s.atTunnelEnd(new(Record), nil) // copies what stands in the buffer
 	s.client.Release()
 	return inside, func(why error) { // and keeps no session
 		stats := relay.Stats{Duration: clock.Now() - began, Ended: relay.Client}
