@@ -10,11 +10,14 @@ import (
 
 	"viaduct/acl"
 	"viaduct/auth"
+	"viaduct/clock"
 	"viaduct/exchange"
 	"viaduct/fault"
 	"viaduct/hop"
 	"viaduct/metrics"
+	"viaduct/mirror"
 	"viaduct/relay"
+	"viaduct/rest"
 	"viaduct/upstream"
 	"viaduct/wire"
 )
@@ -45,6 +48,7 @@ type Client struct {
 	dialer  *upstream.Dialer // that of the proxy, with the client as its guard
 	ask     Ask              // the present request
 	way     exchange.Way     // that it goes
+	via     string           // what parents are told of its way so far
 	who     *auth.Identity   // nil when nobody is asked
 	pending bool             // the address of the destination decides
 
@@ -99,7 +103,7 @@ func (c *Client) Serve() {
 
 // answer handles one request.
 func (c *Client) answer(r *wire.Head) {
-	method := method(r.Method)
+	method := wire.MethodName(r.Method)
 	target, path, err := c.target(r.Target, method)
 	if err != nil {
 		c.Refuse(err)
@@ -107,9 +111,13 @@ func (c *Client) answer(r *wire.Head) {
 	}
 	c.ask = Ask{
 		Query:   acl.Query{Client: c.Remote().Addr(), Method: method, Host: target.Host, Port: target.Port, Path: path},
-		Connect: method == "CONNECT",
+		Connect: method == "CONNECT", Literal: target.Addr.IsValid(),
 	}
-	if denied := c.admit(r); denied != nil {
+	denied := c.admit(r)
+	if denied == nil {
+		denied = c.turnedBack(r)
+	}
+	if denied != nil {
 		c.Refuse(denied)
 		return
 	}
@@ -132,8 +140,9 @@ func (c *Client) send(r *wire.Head, v *Verdict, target *hop.Target, path []byte)
 	way := &c.way
 	way.To = upstream.Destination{Host: target.Host, Port: target.Port, Addr: target.Addr, TLS: c.within != nil}
 	way.Dialer = c.dialer
-	way.From = way.Dialer.Egress.Choose(c.ask.Client, c.ask.User, c.ask.Host)
+	c.chooseSource()
 	way.Tag, way.Recheck = c.tag, c.recheck
+	c.leave(r, v)
 	switch {
 	case v.Inspect != "":
 		c.open(target, v.Inspect)
@@ -148,6 +157,17 @@ func (c *Client) send(r *wire.Head, v *Verdict, target *hop.Target, path []byte)
 		c.proxy.o.Metrics.Lane(metrics.LaneFast)
 		c.Forward(way, path)
 	}
+}
+
+// chooseSource chooses the address to leave from, where there are several.
+func (c *Client) chooseSource() {
+	e := c.dialer.Egress
+	if e == nil {
+		return
+	}
+	c.way.SourceKey = e.Key(c.ask.Client, c.ask.User, c.ask.Host)
+	to := rest.Destination{Host: c.way.To.Host, Port: c.way.To.Port}
+	c.way.From = e.Choose(c.ask.Client, c.ask.User, c.ask.Host, to, clock.Now())
 }
 
 // Check is the guard of the present request, asked for each address that may be
@@ -168,7 +188,7 @@ func (c *Client) Check(a netip.AddrPort) error {
 
 // passage is what is kept of a tunnel for Recheck.
 func (c *Client) passage(at netip.AddrPort) any {
-	t := &Passage{ask: c.ask, who: c.who, certificate: c.certificate, at: at}
+	t := &Passage{ask: c.ask, who: c.who, certificate: c.certificate, at: at, pool: c.way.Pool, by: c.Endpoint()}
 	t.ask.Path = bytes.Clone(t.ask.Path) // of an upgrade; it stands in a buffer
 	return t
 }
@@ -292,25 +312,6 @@ func (c *Client) target(raw []byte, method string) (t hop.Target, path []byte, b
 	return t, path, bad
 }
 
-// method is the method as a string, without allocating for the common ones.
-func method(b []byte) string {
-	switch string(b) {
-	case "GET":
-		return "GET"
-	case "POST":
-		return "POST"
-	case "HEAD":
-		return "HEAD"
-	case "PUT":
-		return "PUT"
-	case "CONNECT":
-		return "CONNECT"
-	case "OPTIONS":
-		return "OPTIONS"
-	}
-	return string(b)
-}
-
 // lastHop answers a TRACE or OPTIONS that may go no further (RFC 9110 section
 // 7.6.2), and tells whether it did.
 func (c *Client) lastHop(r *wire.Head) bool {
@@ -323,24 +324,9 @@ func (c *Client) lastHop(r *wire.Head) bool {
 	case !ok || n > 0:
 		return false
 	case trace:
-		c.Reply(exchange.Reply{Status: 200, Type: "message/http", Body: traced(r)})
+		c.Reply(exchange.Reply{Status: 200, Type: "message/http", Body: mirror.Traced(r)})
 	default:
 		c.Reply(exchange.Reply{Status: 200, Type: "text/plain; charset=utf-8", Body: []byte("This is viaduct, a proxy.\n")})
 	}
 	return true
-}
-
-// traced is the request as it came, without what must not be shown around
-// (RFC 9110 section 9.3.8).
-func traced(r *wire.Head) []byte {
-	b := append(append([]byte("TRACE "), r.Target...), " HTTP/1."...)
-	b = append(b, '0'+r.Minor, '\r', '\n')
-	for i := range r.Fields {
-		f := &r.Fields[i]
-		if wire.Fold(f.Name, "cookie") || wire.Fold(f.Name, "authorization") || hop.Strict.DropRequest(f.Name) {
-			continue
-		}
-		b = wire.AppendField(b, f.Name, f.Value)
-	}
-	return append(b, '\r', '\n')
 }

@@ -10,6 +10,8 @@ import (
 	"viaduct/fault"
 	"viaduct/hop"
 	"viaduct/metrics"
+	"viaduct/pool"
+	"viaduct/rest"
 )
 
 // Question is what would be asked of a proxy.
@@ -27,20 +29,21 @@ type Question struct {
 
 // Explanation says what would become of it, and why.
 type Explanation struct {
-	Listener string       `json:"listener,omitempty"`
-	Listen   []string     `json:"listen,omitempty"`
-	Decision string       `json:"decision"` // allow, deny or observe
-	Phase    string       `json:"phase,omitempty"`
-	Rule     string       `json:"rule,omitempty"`
-	Status   int          `json:"status,omitempty"` // of a refusal, or of what a filter answers
-	Says     string       `json:"says,omitempty"`   // what the client would read, or where a filter sends it
-	Open     string       `json:"open,omitempty"`   // what cannot be told without asking the network
-	Rules    []RuleStep   `json:"rules,omitempty"`
-	Via      string       `json:"via,omitempty"` // as Egress, of what leaves the proxy: of an opened tunnel only the requests do
-	Egress   []string     `json:"egress,omitempty"`
-	Inspect  *RuleStep    `json:"inspect,omitempty"` // of a tunnel: the entry that speaks of it, if there is one, to decrypt or to pass it
-	Filters  []string     `json:"filters,omitempty"` // that apply, up to one that surely ends the request
-	Inside   *Explanation `json:"inside,omitempty"`  // of the request inside an opened tunnel, which has the same listener
+	Listener string            `json:"listener,omitempty"`
+	Listen   []string          `json:"listen,omitempty"`
+	Decision string            `json:"decision"` // allow, deny or observe
+	Phase    string            `json:"phase,omitempty"`
+	Rule     string            `json:"rule,omitempty"`
+	Status   int               `json:"status,omitempty"` // of a refusal, or of what a filter answers
+	Says     string            `json:"says,omitempty"`   // what the client would read, or where a filter sends it
+	Open     string            `json:"open,omitempty"`   // what cannot be told without asking the network
+	Rules    []RuleStep        `json:"rules,omitempty"`
+	Via      string            `json:"via,omitempty"`  // direct, or a pool; as Egress, of what leaves the proxy: of an opened tunnel only the requests do
+	Pool     *pool.Explanation `json:"pool,omitempty"` // of a request that leaves by one: who would get it now
+	Egress   []string          `json:"egress,omitempty"`
+	Inspect  *RuleStep         `json:"inspect,omitempty"` // of a tunnel: the entry that speaks of it, if there is one, to decrypt or to pass it
+	Filters  []string          `json:"filters,omitempty"` // that apply, up to one that surely ends the request
+	Inside   *Explanation      `json:"inside,omitempty"`  // of the request inside an opened tunnel, which has the same listener
 }
 
 // RuleStep is one rule on the way to a decision.
@@ -65,7 +68,7 @@ func (p *Proxy) Explain(q *Question) Explanation {
 	}
 	x := examination{Proxy: p, target: target, addr: target.Addr, ask: Ask{Query: acl.Query{
 		Client: q.Client, User: q.User, Method: q.Method, Host: target.Host, Port: target.Port, Path: []byte(q.Path), Now: time.Now(),
-	}, Connect: q.Connect}}
+	}, Connect: q.Connect, Literal: target.Addr.IsValid()}}
 	if !x.ask.Client.IsValid() {
 		x.ask.Client = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
@@ -127,13 +130,14 @@ func (x *examination) request(e *Explanation, v Verdict) {
 	r, at := v.Ruling, netip.AddrPortFrom(x.addr, x.target.Port)
 	ended := x.filtered(e, v.Filters)
 	leaves := r.Effect != acl.Deny && v.Inspect == "" && ended == nil
+	seen := !v.Out.ByName || x.ask.Literal // the address, by us
 	switch {
 	case ended != nil:
 		r = Ruling{acl.Decision{Effect: acl.Allow, Rule: ended.Name}, metrics.PhaseFilter}
 		if e.Status, e.Says = ended.Status, ended.Location; ended.Deny != nil {
 			r = *denial(ended.Name, ended.Deny, r.Phase)
 		}
-	case leaves && x.o.Policy != nil:
+	case leaves && seen && x.o.Policy != nil:
 		r = x.byAddr(e, r, at)
 	}
 	e.Decision, e.Phase, e.Rule = r.Effect.String(), r.Phase.String(), r.Rule
@@ -141,7 +145,7 @@ func (x *examination) request(e *Explanation, v Verdict) {
 	case r.Effect == acl.Deny:
 		e.Status, e.Says = r.Fault.Status(), r.Fault.Say()
 	case leaves:
-		e.Via = x.o.Via
+		x.leaves(e, v.Out)
 		for _, a := range x.o.Egress {
 			e.Egress = append(e.Egress, a.String())
 		}
@@ -150,6 +154,20 @@ func (x *examination) request(e *Explanation, v Verdict) {
 		for _, s := range x.o.Policy.Explain(&x.ask.Query, at) {
 			e.Rules = append(e.Rules, RuleStep(s))
 		}
+	}
+}
+
+// leaves says by which way, and who of a pool would get the request.
+func (x *examination) leaves(e *Explanation, out Out) {
+	e.Via = "direct"
+	if out.Pool == nil {
+		return
+	}
+	key, keyed := keyOf(out.Pool.Key(), &x.ask, nil)
+	found := out.Pool.Explain(pool.Ask{Key: key, Keyed: keyed, To: rest.Destination{Host: x.target.Host, Port: x.target.Port}})
+	e.Via, e.Pool = out.Pool.Name(), &found
+	if out.ByName && !x.ask.Literal {
+		e.open("the parent looks " + x.ask.Host + " up, and nobody here judges its address")
 	}
 }
 

@@ -45,7 +45,7 @@ func explaining(t *testing.T, yaml string) *forward.Proxy {
 	}
 	return forward.New(forward.Options{
 		Policy: p.Rules, Inspect: p.Inspect, Filters: p.Filters, Gate: p.Gate, Users: p.Users,
-		ConnectPorts: []uint16{443, 8443}, Listener: "forward[0]", Listen: []string{listen}, TLS: asking, Via: "direct",
+		ConnectPorts: []uint16{443, 8443}, Listener: "forward[0]", Listen: []string{listen}, TLS: asking,
 		Egress: []netip.Addr{netip.MustParseAddr("203.0.113.7")},
 	})
 }

@@ -21,8 +21,10 @@ import (
 	"viaduct/exchange"
 	"viaduct/fault"
 	"viaduct/filter"
+	"viaduct/hop"
 	"viaduct/metrics"
 	"viaduct/policy"
+	"viaduct/pool"
 	"viaduct/upstream"
 )
 
@@ -30,7 +32,7 @@ import (
 type Options struct {
 	Exchange *exchange.Options
 	Dialer   *upstream.Dialer
-	Pool     *upstream.Pool
+	Idle     *upstream.Idle
 
 	Policy       *acl.Policy  // nil: no rules, and the guard is that of the Dialer
 	Gate         *auth.Gate   // that every client authenticates at; nil asks nobody
@@ -43,8 +45,12 @@ type Options struct {
 	Recheck      bool         // tunnels that are open are judged by a policy that has changed
 	Listener     string       // its name, for Explain
 	Listen       []string     // its addresses, for Explain
-	Via          string       // the way out, for Explain
 	Egress       []netip.Addr // the same
+
+	Routes *policy.Routes // which requests leave by which of Outs; nil: none by those
+	Outs   []Out
+	Out    Out     // of all others
+	Tag    hop.Tag // that parents know this proxy by
 
 	Inspect   *policy.Inspection   // which tunnels are opened; nil opens none
 	Authority *authority.Authority // that the certificates inside come from; required with Inspect
@@ -63,6 +69,8 @@ func Reserved() []string {
 type Proxy struct {
 	o          Options
 	way        exchange.Way
+	roams      bool           // requests leave by pools
+	via        [2]string      // what parents are told by then of one that came by HTTP/1.0, or 1.1
 	reserved   map[string]int // index of each of Reserved among the counted rules
 	filters    int            // index of the first filter there
 	timed      bool           // somebody asks for the time
@@ -72,14 +80,18 @@ type Proxy struct {
 
 // New makes a Proxy. It starts nothing.
 func New(o Options) *Proxy {
-	p := &Proxy{o: o, way: exchange.Way{Dialer: o.Dialer, Pool: o.Pool}, reserved: map[string]int{}}
+	p := &Proxy{o: o, way: exchange.Way{Dialer: o.Dialer, Idle: o.Idle}, reserved: map[string]int{}}
+	p.roams = p.goesOut()
+	for minor := range p.via {
+		p.via[minor] = string((&hop.Trail{}).AppendVia(nil, byte(minor), o.Tag))
+	}
 	if o.Policy != nil {
 		first := len(o.Policy.Names())
 		for i, name := range Reserved() {
 			p.reserved[name] = first + i
 		}
 		p.filters = first + len(p.reserved)
-		p.timed = o.Policy.Timed() || o.Inspect.Timed() || o.Filters.Timed()
+		p.timed = o.Policy.Timed() || o.Inspect.Timed() || o.Filters.Timed() || o.Routes.Timed()
 	}
 	if o.Inspect != nil {
 		p.inspection = p.newInspection()
@@ -109,6 +121,7 @@ func (p *Proxy) count(v *Ruling) {
 type Ask struct {
 	acl.Query
 	Connect bool
+	Literal bool // the host is an address
 }
 
 // Verdict is an answer of the brain.
@@ -116,6 +129,7 @@ type Verdict struct {
 	Ruling
 	Inspect string     // the entry by which the tunnel is to be opened; "" leaves it closed
 	Filters filter.Set // that match a request which is no tunnel: it takes the library lane
+	Out     Out        // by which it leaves
 }
 
 // Ruling is whether a request may go.
@@ -171,12 +185,15 @@ func (p *Proxy) Decide(a *Ask) Verdict {
 		return Verdict{Ruling: *noPort}
 	}
 	if p.o.Policy == nil {
-		return Verdict{Ruling: passed}
+		return Verdict{Ruling: passed, Out: p.out(&a.Query)}
 	}
 	if p.timed && a.Now.IsZero() {
 		a.Now = time.Now()
 	}
-	v := Verdict{Ruling: Ruling{p.o.Policy.Decide(&a.Query), metrics.PhaseName}}
+	v := Verdict{Ruling: Ruling{p.o.Policy.Decide(&a.Query), metrics.PhaseName}, Out: p.out(&a.Query)}
+	if v.Pending && v.Out.ByName && !a.Literal { // nobody here sees the address
+		v.Decision = p.o.Policy.DecideUnknown(&a.Query)
+	}
 	switch {
 	case v.Effect == acl.Deny:
 	case !a.Connect:
@@ -201,6 +218,13 @@ type Passage struct {
 	who         *auth.Identity
 	certificate *certificate // of the client; may be nil
 	at          netip.AddrPort
+	pool        *pool.Pool     // nil: it left directly
+	by          *pool.Endpoint // of that
+}
+
+// By tells whether a tunnel goes by an endpoint of a pool.
+func (t *Passage) By(p *pool.Pool, id string) bool {
+	return p != nil && t.pool == p && t.by != nil && t.by.ID() == id
 }
 
 // Recheck says whether a tunnel that is open would be let pass now: nil, or the
@@ -217,7 +241,10 @@ func (p *Proxy) Recheck(t *Passage) error {
 	}
 	decided := p.Decide(&ask)
 	v := decided.Ruling
-	if v.Effect != acl.Deny && p.o.Policy != nil {
+	if v.Effect != acl.Deny && !t.at.IsValid() && !ask.Literal && t.pool != nil && !decided.Out.ByName {
+		return errUnjudged
+	}
+	if v.Effect != acl.Deny && p.o.Policy != nil && t.at.IsValid() {
 		v = p.DecideAddr(&ask, t.at)
 	}
 	switch {
@@ -228,6 +255,10 @@ func (p *Proxy) Recheck(t *Passage) error {
 	}
 	return nil
 }
+
+// errUnjudged ends a tunnel whose address a parent has found, where it is to be judged
+// now.
+var errUnjudged = fault.New(fault.RequestDenied, errors.New("the address is to be judged now, and nobody here knows it"))
 
 // errOpened ends a tunnel that would be opened now.
 var errOpened = fault.New(fault.RequestDenied, errors.New("the tunnel is to be inspected now"))

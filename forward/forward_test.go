@@ -114,7 +114,7 @@ func begin(t testing.TB, change func(*house)) *house {
 		Panicked: func(reason any, stack []byte) { h.panics.Add(1); t.Errorf("panic: %v\n%s", reason, stack) },
 	}
 	h.options = forward.Options{
-		Exchange: &h.exchange, Pool: upstream.NewPool(upstream.Options{}), AnyPort: true,
+		Exchange: &h.exchange, Idle: upstream.NewIdle(upstream.Options{}), AnyPort: true,
 		Dialer: &upstream.Dialer{Guard: anywhere{}, Lookup: lookup},
 	}
 	if change != nil {
@@ -211,7 +211,7 @@ func (h *house) end() {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = h.tunnels.Drain(now)
-	h.options.Pool.Close()
+	h.options.Idle.Close()
 }
 
 // client is a connection to the proxy.

@@ -3,10 +3,7 @@ package forward
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
-	"net/textproto"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -16,6 +13,7 @@ import (
 	"viaduct/filter"
 	"viaduct/hop"
 	"viaduct/metrics"
+	"viaduct/mirror"
 	"viaduct/wire"
 )
 
@@ -63,11 +61,11 @@ func (c *Client) library(filters filter.Set, target *hop.Target, path []byte) {
 // sent is the path as it came.
 func (v *visit) request(target *hop.Target) *http.Request {
 	h := v.client.Request()
-	at := urlOf(v.way.To.TLS, target, v.path)
+	at := mirror.URL(v.way.To.TLS, target, v.path)
 	r := &http.Request{
 		Method: string(h.Method), URL: at, Host: at.Host, RequestURI: string(h.Target),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
-		Header: headerOf(h, v.dropRequest), ContentLength: max(h.Length, 0), RemoteAddr: v.client.Remote().String(),
+		Header: mirror.Header(h, v.dropRequest), ContentLength: max(h.Length, 0), RemoteAddr: v.client.Remote().String(),
 	}
 	if h.Chunked {
 		r.ContentLength = -1
@@ -75,31 +73,17 @@ func (v *visit) request(target *hop.Target) *http.Request {
 	return r.WithContext(context.WithValue(context.Background(), visitKey{}, v))
 }
 
-// urlOf takes a path for what it is where it cannot be read as one.
-func urlOf(secure bool, target *hop.Target, path []byte) *url.URL {
-	scheme, port := "http", uint16(80)
-	if secure {
-		scheme, port = "https", 443
-	}
-	raw, query, _ := strings.Cut(string(path), "?")
-	u := &url.URL{Scheme: scheme, Host: string(target.AppendHost(nil, port)), Path: raw, RawQuery: query}
-	if plain, err := url.PathUnescape(raw); err == nil {
-		u.Path, u.RawPath = plain, raw
-	}
-	return u
-}
-
 // roundTrip sends the request, as the filters left it.
 func (v *visit) roundTrip(r *http.Request) (*http.Response, error) {
 	c := v.client
-	merge(c.Request(), r.Header, v.dropRequest)
+	mirror.Merge(c.Request(), r.Header, v.dropRequest)
 	if v.err = c.Ask(v.way, v.path); v.err != nil {
 		return nil, v.err
 	}
 	v.asked = true
 	h := c.Answer()
 	a := v.stub(r)
-	a.StatusCode, a.Header, a.ContentLength = h.Status, headerOf(h, v.dropAnswer), h.Length
+	a.StatusCode, a.Header, a.ContentLength = h.Status, mirror.Header(h, v.dropAnswer), h.Length
 	return a, nil
 }
 
@@ -147,7 +131,7 @@ func (v *visit) conclude() {
 	case v.err != nil:
 		c.Fail(v.err)
 	case v.asked && v.status == h.Status && !v.foreign:
-		merge(h, v.header, v.dropAnswer)
+		mirror.Merge(h, v.header, v.dropAnswer)
 		c.Pass()
 	default:
 		if v.asked {
@@ -201,45 +185,6 @@ func ends(h *wire.Head, f *wire.Field) bool {
 func (v *visit) editsRequest(name []byte) bool { return v.filters.Edits(false, name) }
 func (v *visit) editsAnswer(name []byte) bool  { return v.filters.Edits(true, name) }
 
-// headerOf has the fields that are for the handler.
-func headerOf(h *wire.Head, drop func(*wire.Head, *wire.Field) bool) http.Header {
-	header := make(http.Header, len(h.Fields))
-	for i := range h.Fields {
-		if f := &h.Fields[i]; !drop(h, f) {
-			key := textproto.CanonicalMIMEHeaderKey(string(f.Name))
-			header[key] = append(header[key], string(f.Value))
-		}
-	}
-	return header
-}
-
-// merge takes over into a head what the handler has changed. What it left alone
-// keeps its place and its letter case; what is new stands at the end.
-func merge(h *wire.Head, header http.Header, drop func(*wire.Head, *wire.Field) bool) {
-	fields := make([]wire.Field, 0, len(h.Fields)+1)
-	used := make(map[string]int, len(header))
-	for i := range h.Fields {
-		f := h.Fields[i]
-		if !drop(h, &f) {
-			key := textproto.CanonicalMIMEHeaderKey(string(f.Name))
-			n := used[key]
-			if used[key]++; n >= len(header[key]) {
-				continue
-			}
-			if value := header[key][n]; value != string(f.Value) {
-				f.Value, f.Own = []byte(value), true
-			}
-		}
-		fields = append(fields, f)
-	}
-	for _, key := range slices.Sorted(maps.Keys(header)) {
-		for n := used[key]; n < len(header[key]); n++ {
-			fields = append(fields, wire.Field{Name: []byte(key), Value: []byte(header[key][n]), Own: true})
-		}
-	}
-	h.Fields = fields
-}
-
 // filtered names the filters for a request. They are shown what is known of it, and
 // one that ends it by that alone is returned: no field and no body that it may have
 // changes it.
@@ -247,7 +192,7 @@ func (x *examination) filtered(e *Explanation, filters filter.Set) *outcome {
 	if len(filters) == 0 {
 		return nil
 	}
-	r := &http.Request{Method: x.ask.Method, URL: urlOf(x.within, &x.target, x.ask.Path)}
+	r := &http.Request{Method: x.ask.Method, URL: mirror.URL(x.within, &x.target, x.ask.Path)}
 	ended := filters.Request(r)
 	e.Filters = filters.Names()
 	if ended != nil { // what stands behind it sees nothing
