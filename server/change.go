@@ -62,7 +62,7 @@ func (s *Server) prepare(conf *config.Config) (*change, error) {
 // build makes the snapshot of a change whose listeners and log are open.
 func (s *Server) build(c *change, conf *config.Config, read *files.Set) error {
 	o := snapshot.Options{
-		Conf: conf, Metrics: s.metrics, Panicked: s.panicked, Failed: s.failed, Own: own(c.listeners, c.admin), Files: read,
+		Conf: conf, Metrics: s.metrics, Panicked: s.panicked, Failed: s.failed, Changed: s.changedEndpoint, Own: own(c.listeners, c.admin), Files: read,
 	}
 	if now := s.current.Load(); now != nil {
 		o.Prev = now.Snapshot
@@ -156,6 +156,7 @@ func (s *Server) enter(c *change) {
 			c.listeners[key].entry.Store(e)
 		}
 	}
+	s.enterPools(c.snapshot)
 	shareProcessor(c.snapshot)
 	s.tellRemarks(s.current.Swap(c.snapshot), c.snapshot)
 	s.recheck(c.snapshot)
@@ -189,7 +190,7 @@ func (s *Server) leave(old *present, vanished map[string]*listener) {
 	}
 	for key, t := range old.Transits {
 		if s.current.Load().Transits[key] != t {
-			t.Pool.Close()
+			t.Idle.Close()
 		}
 	}
 }

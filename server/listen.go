@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"viaduct/descriptors"
 	"viaduct/door"
 	"viaduct/forward"
 	"viaduct/relay"
@@ -25,9 +26,9 @@ type listener struct {
 	current  func() *forward.Proxy // l.proxy, made once
 	tunnels  relay.Set
 	draining atomic.Bool
-	accepted chan struct{} // closed when nobody accepts any more
-	failures refusals      // of accepting
-	away     refusals      // of clients
+	accepted chan struct{}     // closed when nobody accepts any more
+	failures descriptors.Tally // of accepting
+	away     descriptors.Tally // of clients
 
 	clients sync.Mutex                    // guards what follows
 	all     map[*forward.Client]time.Time // without a tunnel; since when
@@ -163,7 +164,7 @@ func (s *Server) accept(l *listener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if n := l.failures.count(); n > 0 {
+		if n := l.failures.Count(time.Minute); n > 0 {
 			s.log.Error("accept fails", "addr", l.Addr().String(), "error", err, "count", n)
 		}
 		s.relieve()

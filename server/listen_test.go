@@ -45,7 +45,7 @@ func TestListenAddresses(t *testing.T) {
 		{"socks5://127.0.0.1:0", true, usage},
 		{"unix:///tmp/x", true, usage},
 		{"http://127.0.0.1:0/path", true, usage},
-		{"http://user@127.0.0.1:0", false, usage},
+		{"http://127.0.0.1:0?x", false, usage},
 		{"127.0.0.1", true, usage},
 		{"127.0.0.1:", false, usage},
 		{"127.0.0.1:http", false, usage},

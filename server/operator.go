@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -17,11 +19,24 @@ import (
 // adminDoor is the operator's address: a socket, and what answers there.
 type adminDoor struct {
 	at      string // as configured
-	socket  *door.Listener
+	socket  adminSocket
 	handler atomic.Pointer[admin.Admin]
 	server  *http.Server
 	done    chan struct{} // closed when it serves no more; nil before start
 }
+
+// adminSocket is where an operator comes in: an address, or a path.
+type adminSocket struct {
+	net.Listener
+	addr netip.AddrPort // not valid for a path
+	name string         // for the log
+}
+
+// Addr is the address that it listens on; it is not valid for a path.
+func (a adminSocket) Addr() netip.AddrPort { return a.addr }
+
+// Close lets nobody in any more.
+func (a adminSocket) Close() { _ = a.Listener.Close() }
 
 // ServeHTTP answers by the handler of the moment.
 func (a *adminDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -41,18 +56,35 @@ func (s *Server) openAdmin(c *change, conf *config.Admin) error {
 	c.handler = admin.New(admin.Options{
 		Token: token, Hosts: conf.Hosts, Ready: s.isReady, Metrics: s.metrics, Log: s.log,
 		Explain: func(q admin.ExplainQuery) (any, error) { return s.Explain(forward.Question(q)) },
+		Status:  func() any { return s.Status() },
 	})
 	if s.admin != nil && s.admin.at == conf.Listen {
 		c.admin = s.admin
 		return nil
 	}
-	socket, err := s.listen(conf.Listen)
+	socket, err := s.listenAdmin(conf.Listen)
 	if err != nil {
 		return err
 	}
 	c.admin, c.newAdmin = &adminDoor{at: conf.Listen, socket: socket}, true
 	c.admin.server = admin.Server(c.admin, s.log)
 	return nil
+}
+
+// listenAdmin opens an address, or a path.
+func (s *Server) listenAdmin(at string) (adminSocket, error) {
+	if path, ok := config.UnixPath(at); ok {
+		l, err := door.OpenLocal(path)
+		if err != nil {
+			return adminSocket{}, err
+		}
+		return adminSocket{Listener: l, name: at}, nil
+	}
+	l, err := s.listen(at)
+	if err != nil {
+		return adminSocket{}, err
+	}
+	return adminSocket{Listener: l.Socket(), addr: l.Addr(), name: l.Addr().String()}, nil
 }
 
 var errNotReady = errors.New("draining, or not started yet")
@@ -75,6 +107,7 @@ func (s *Server) changeAdmin(c *change) {
 		}
 	}
 	if old != nil && old != s.admin {
+		old.socket.Close() // at once: the next change may want it back
 		s.background.Add(1)
 		go s.leaveAdmin(old)
 	}
@@ -85,7 +118,7 @@ func (a *adminDoor) start(log *slog.Logger) {
 	if a == nil {
 		return
 	}
-	log.Info("admin listening", "admin", a.socket.Addr().String())
+	log.Info("admin listening", "admin", a.socket.name)
 	a.done = make(chan struct{})
 	go a.serve()
 }
@@ -93,7 +126,7 @@ func (a *adminDoor) start(log *slog.Logger) {
 // serve is the goroutine of the admin address.
 func (a *adminDoor) serve() {
 	defer close(a.done)
-	_ = a.server.Serve(a.socket.Socket()) // it ends by Shutdown
+	_ = a.server.Serve(a.socket.Listener) // it ends by Shutdown
 }
 
 // leaveAdmin closes an admin address that is not wanted any more.

@@ -30,6 +30,7 @@ func (s *Server) Run(ctx, hurry context.Context) error {
 	s.tellSystemd(stoppingState)
 	err := s.drain(hurry, retired)
 	s.background.Wait()
+	s.watched.End()
 	close(s.staff.stopped)
 	s.current.Load().Close()
 	s.admin.end(hurry)
@@ -45,6 +46,7 @@ func (s *Server) open() (again bool) {
 	for _, key := range slices.Sorted(maps.Keys(s.listeners)) {
 		s.begin(s.listeners[key])
 	}
+	s.watched.Only(s.current.Load().Pools())
 	s.admin.start(s.log)
 	return s.asked
 }

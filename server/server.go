@@ -15,10 +15,12 @@ import (
 
 	"viaduct/accesslog"
 	"viaduct/config"
+	"viaduct/descriptors"
 	"viaduct/door"
 	"viaduct/files"
 	"viaduct/metrics"
 	"viaduct/snapshot"
+	"viaduct/watch"
 )
 
 // Options are what a Server is made of. Load and Log are required.
@@ -38,7 +40,9 @@ type Server struct {
 	metrics     *metrics.Metrics
 	current     atomic.Pointer[present]
 	staff       *staff
-	descriptors descriptors
+	descriptors descriptors.Limits
+	eased       descriptors.Tally // when connections were last given up
+	freed       atomic.Int64      // so many, for as many new clients
 	ready       atomic.Bool
 	taken       atomic.Pointer[files.Version] // of the file, that was loaded last
 	failures    chan failure                  // of authentication, to be told
@@ -56,7 +60,8 @@ type Server struct {
 	listeners map[string]*listener
 	retired   map[*retiree]struct{}
 	admin     *adminDoor // nil without one
-	out       *os.File   // of the access log, when it is a file
+	watched   watch.Set
+	out       *os.File // of the access log, when it is a file
 }
 
 // present is the configuration in force, and the listeners that serve it.
@@ -79,7 +84,8 @@ func New(o Options) (*Server, error) {
 		o: o, log: o.Log, access: accesslog.New(nil, accesslog.JSON), metrics: metrics.New(o.Version),
 		staff: newStaff(), failures: make(chan failure, failuresHeld), listeners: map[string]*listener{}, retired: map[*retiree]struct{}{},
 	}
-	if err := s.descriptors.read(); err != nil {
+	var err error
+	if s.descriptors, err = descriptors.Read(); err != nil {
 		return nil, err
 	}
 	conf, err := s.load()
@@ -98,7 +104,7 @@ func New(o Options) (*Server, error) {
 		next.undo()
 		return nil, fmt.Errorf("systemd has passed a socket for %s, where nothing listens: make the socket unit and the configuration agree", s.inherited[0].Addr())
 	}
-	s.metrics.Read(metrics.Readings{UpstreamIdle: s.upstreamIdle, DNS: s.dns, LogDropped: s.access.Dropped, Lists: s.lists, Certificates: s.certificates, Minted: s.minted})
+	s.metrics.Read(metrics.Readings{UpstreamIdle: s.upstreamIdle, DNS: s.dns, LogDropped: s.access.Dropped, Lists: s.lists, Certificates: s.certificates, Minted: s.minted, Pools: s.readPools})
 	s.metrics.Egress(snapshot.System)
 	s.commit(next)
 	return s, nil
@@ -185,7 +191,7 @@ func own(listeners map[string]*listener, admin *adminDoor) []netip.AddrPort {
 	for _, l := range listeners {
 		list = append(list, l.Addr())
 	}
-	if admin != nil {
+	if admin != nil && admin.socket.Addr().IsValid() {
 		list = append(list, admin.socket.Addr())
 	}
 	return list
@@ -194,7 +200,7 @@ func own(listeners map[string]*listener, admin *adminDoor) []netip.AddrPort {
 // upstreamIdle is how many idle connections to the far side there are.
 func (s *Server) upstreamIdle() (n int) {
 	for _, t := range s.current.Load().Transits {
-		n += t.Pool.Idle()
+		n += t.Idle.Count()
 	}
 	return n
 }
@@ -202,6 +208,8 @@ func (s *Server) upstreamIdle() (n int) {
 func (s *Server) certificates() map[string]time.Time { return s.current.Load().Certificates() }
 
 func (s *Server) minted() int { return s.current.Load().Minted() }
+
+func (s *Server) readPools() []metrics.Pool { return s.current.Load().Reading() }
 
 func (s *Server) dns() metrics.DNS { return s.current.Load().DNS() }
 

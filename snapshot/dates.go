@@ -69,6 +69,11 @@ func (s *secured) dates() []date {
 // are more in it.
 func (s *Snapshot) Certificates() map[string]time.Time {
 	all := map[string]time.Time{}
+	for _, w := range s.Ways {
+		for _, d := range w.parents.dates {
+			all[d.file] = d.ends()
+		}
+	}
 	for _, e := range s.Entries {
 		for _, d := range e.secured.dates() {
 			all[d.file] = d.ends()

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -8,6 +9,7 @@ import (
 	"viaduct/auth"
 	"viaduct/config"
 	"viaduct/door"
+	"viaduct/hop"
 	"viaduct/metrics"
 )
 
@@ -20,6 +22,7 @@ type Front struct {
 	Release func(netip.AddrPort) // f.countOut, made once
 	Vault   door.Vault           // of the TLS of its listeners
 	memory  *auth.Memory
+	tag     hop.Tag // that parents know its entry by
 
 	clients sync.Mutex         // guards what follows
 	open    int                // connections, tunnels among them
@@ -27,7 +30,7 @@ type Front struct {
 }
 
 func newFront(name string, m *metrics.Front) *Front {
-	f := &Front{Name: name, Metrics: m, memory: auth.NewMemory(), from: map[netip.Addr]int{}}
+	f := &Front{Name: name, Metrics: m, memory: auth.NewMemory(), tag: hop.NewTag(rand.Uint64()), from: map[netip.Addr]int{}}
 	f.Release = f.countOut
 	return f
 }

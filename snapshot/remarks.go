@@ -10,6 +10,14 @@ import (
 // certificates that have ended.
 func (s *Snapshot) Remarks() []string {
 	var all []string
+	for _, c := range s.Conf.Pools {
+		p := &s.Ways[c.Name].parents
+		for _, d := range p.dates {
+			for _, remark := range d.remarks(time.Now()) {
+				all = append(all, fmt.Sprintf("pools.%s: %s", c.Name, remark))
+			}
+		}
+	}
 	for i, e := range s.Entries {
 		for _, remark := range e.Policy.Remarks() {
 			all = append(all, fmt.Sprintf("forward[%d]: %s", i, remark))

@@ -26,6 +26,7 @@ import (
 	"viaduct/relay"
 	"viaduct/resolve"
 	"viaduct/upstream"
+	"viaduct/verdict"
 )
 
 // Snapshot is what the operator said, ready for use. It is immutable; what it
@@ -35,6 +36,7 @@ type Snapshot struct {
 	Conf      *config.Config
 	Entries   []*Entry
 	Transits  map[string]*Transit
+	Ways      map[string]*Way // the pools, by name
 	Files     *files.Set
 	resolvers map[string]*resolve.Resolver
 	counted   metrics.DNS // by resolvers that are gone
@@ -58,7 +60,7 @@ type Entry struct {
 // Transit is the way out: what connections to the far side have in common, and
 // those of them that are idle.
 type Transit struct {
-	Pool     *upstream.Pool
+	Idle     *upstream.Idle
 	egress   *upstream.Egress
 	resolver *resolve.Resolver
 }
@@ -71,8 +73,9 @@ type Options struct {
 	Log      *accesslog.Writer // nil logs nothing
 	Metrics  *metrics.Metrics  // nil counts nothing
 	Panicked func(reason any, stack []byte)
-	Failed   func(*Front, auth.Failure) // told of wrong passwords; may be nil
-	Files    *files.Set                 // to read with; nil: all that have changed since Prev
+	Failed   func(*Front, auth.Failure)              // told of wrong passwords; may be nil
+	Changed  func(pool string, t verdict.Transition) // told what endpoints of pools have become; may be nil
+	Files    *files.Set                              // to read with; nil: all that have changed since Prev
 }
 
 // builder makes a Snapshot.
@@ -91,11 +94,11 @@ func New(o Options) (*Snapshot, error) {
 		o.Files = files.New(o.Prev.Files)
 	}
 	b := &builder{o, &Snapshot{
-		Conf: o.Conf, resolvers: map[string]*resolve.Resolver{}, Transits: map[string]*Transit{}, Files: o.Files,
+		Conf: o.Conf, resolvers: map[string]*resolve.Resolver{}, Transits: map[string]*Transit{}, Ways: map[string]*Way{}, Files: o.Files,
 		authorities: map[string]*authority.Authority{}, minted: o.Prev.minted,
 	}}
 	defer o.Files.Done()
-	var errs []error
+	errs := b.ways()
 	for i, keys := range Keys(o.Conf) {
 		for _, err := range b.entry(i, keys) {
 			errs = append(errs, fmt.Errorf("forward[%d]: %w", i, err))
@@ -154,7 +157,10 @@ func (s *Snapshot) DNS() metrics.DNS {
 // Close ends what is idle.
 func (s *Snapshot) Close() {
 	for _, t := range s.Transits {
-		t.Pool.Close()
+		t.Idle.Close()
+	}
+	for _, w := range s.Ways {
+		w.Close()
 	}
 	for _, r := range s.resolvers {
 		r.Close()
@@ -174,9 +180,7 @@ func (b *builder) before(name string) *Entry {
 
 // transit takes over the way out that has the same options, or makes one.
 func (b *builder) transit(c *config.Forward, roots *part[*x509.CertPool]) (*Transit, error) {
-	r, err := takeOver(b.next.resolvers, b.Prev.resolvers, fmt.Sprint(c.Resolver), func() (*resolve.Resolver, error) {
-		return resolve.New(resolve.Options{Servers: c.Resolver})
-	})
+	r, err := b.resolver(c.Resolver)
 	if err != nil {
 		return nil, err
 	}
@@ -188,8 +192,15 @@ func (b *builder) transit(c *config.Forward, roots *part[*x509.CertPool]) (*Tran
 		}
 		return &Transit{
 			resolver: r, egress: upstream.NewEgress(c.Egress, by),
-			Pool: upstream.NewPool(upstream.Options{IdleTimeout: c.UpstreamIdleTimeout, MaxHeader: int(c.MaxHeader), Roots: roots.value}),
+			Idle: upstream.NewIdle(upstream.Options{IdleTimeout: c.UpstreamIdleTimeout, MaxHeader: int(c.MaxHeader), Roots: roots.value}),
 		}, nil
+	})
+}
+
+// resolver takes over the one that asks the same servers, or makes one.
+func (b *builder) resolver(servers []string) (*resolve.Resolver, error) {
+	return takeOver(b.next.resolvers, b.Prev.resolvers, fmt.Sprint(servers), func() (*resolve.Resolver, error) {
+		return resolve.New(resolve.Options{Servers: servers})
 	})
 }
 
@@ -233,6 +244,7 @@ func (b *builder) failed(f *Front) func(auth.Failure) {
 func (b *builder) proxy(i int, e *Entry, t *Transit, a *authority.Authority) *forward.Proxy {
 	c, f := e.Conf, e.Front
 	anonymity, _ := hop.ParseAnonymity(c.Anonymity) // it was checked
+	outs, out := b.outs(c, e.Policy)
 	return forward.New(forward.Options{
 		Exchange: &exchange.Options{
 			Mode: "forward", Anonymity: anonymity, MaxHeader: int(c.MaxHeader),
@@ -243,12 +255,13 @@ func (b *builder) proxy(i int, e *Entry, t *Transit, a *authority.Authority) *fo
 			Contact: c.Contact, Challenge: challenge(e.Policy.Gate),
 		},
 		Dialer: &upstream.Dialer{Lookup: t.resolver.Lookup, Egress: t.egress, NoPorts: b.noPorts, Shaken: shaken(f)},
-		Pool:   t.Pool,
+		Idle:   t.Idle,
+		Routes: e.Policy.Routes, Outs: outs, Out: out, Tag: f.tag,
 		Policy: e.Policy.Rules, Gate: e.Policy.Gate, Users: e.Policy.Users,
 		Open: c.Open, AnyPort: c.ConnectPorts == nil, ConnectPorts: c.ConnectPorts, SNI: forward.ParseSNI(c.SNI),
 		TLS: asking(e), Recheck: c.ReloadTunnels == "recheck",
 		Inspect: e.Policy.Inspect, Authority: a, Filters: e.Policy.Filters,
-		Listener: fmt.Sprintf("forward[%d]", i), Listen: c.Listen, Via: "direct", Egress: c.Egress,
+		Listener: fmt.Sprintf("forward[%d]", i), Listen: c.Listen, Egress: c.Egress,
 		Metrics: f.Metrics, Rules: f.Metrics.Rules(slices.Concat(e.Policy.Rules.Names(), forward.Reserved(), e.Policy.Filters.Names())),
 	})
 }
