@@ -2,7 +2,8 @@
 //
 // Whoever reaches its address may be a web page in the operator's browser, whose
 // name was made to point here (DNS rebinding). So a request must name this
-// address by a name that nobody else could have chosen.
+// address by a name that nobody else could have chosen. Whoever reaches its
+// socket in the file system has been let in by the mode of that file.
 package admin
 
 import (
@@ -24,11 +25,12 @@ import (
 
 // Options are what an Admin is handed.
 type Options struct {
-	Token   string                          // that clients must show; "" asks for none, which is for the loopback only
+	Token   string                          // that clients must show; "" asks for none, which is for the loopback only. A socket in the file system asks for none
 	Hosts   []string                        // names and addresses by which it may be called, beside its own
 	Ready   func() error                    // nil: ready; the error says why not. A nil function is always ready
 	Metrics *metrics.Metrics                // nil has none
 	Explain func(ExplainQuery) (any, error) // what is told as JSON of a question; the error says what is wrong with it. A nil function leaves the page out
+	Status  func() any                      // what is told as JSON of how things are. A nil function leaves the page out
 	Log     *slog.Logger                    // nil logs nothing
 }
 
@@ -40,6 +42,7 @@ type Admin struct {
 	ready     func() error
 	metrics   *metrics.Metrics
 	explainer func(ExplainQuery) (any, error)
+	status    func() any
 	pages     []page
 }
 
@@ -53,7 +56,7 @@ type page struct {
 
 // New makes an Admin. It starts nothing.
 func New(o Options) *Admin {
-	a := &Admin{hosts: make(map[host]bool, len(o.Hosts)), ready: o.Ready, metrics: o.Metrics, explainer: o.Explain}
+	a := &Admin{hosts: make(map[host]bool, len(o.Hosts)), ready: o.Ready, metrics: o.Metrics, explainer: o.Explain, status: o.Status}
 	for _, h := range o.Hosts {
 		a.hosts[parseHost(h)] = true
 	}
@@ -74,6 +77,9 @@ func New(o Options) *Admin {
 	}
 	if o.Explain != nil {
 		a.pages = append(a.pages, page{"/api/explain", "what would happen to ?url=…[&method=&user=&client=&addr=&listener=]", false, a.explain})
+	}
+	if o.Status != nil {
+		a.pages = append(a.pages, page{"/api/status", "pools and their endpoints", false, a.tellStatus})
 	}
 	return a
 }
@@ -98,7 +104,7 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !a.calledRightly(r):
 		h.Set("Connection", "close") // a stranger has no business to stay
 		say(w, http.StatusMisdirectedRequest, "The admin address is not known by this name: call it by its address, or add the name to the admin hosts.")
-	case !p.open && !a.authorized(r.Header["Authorization"]):
+	case !p.open && !isLocal(r) && !a.authorized(r.Header["Authorization"]):
 		h.Set("Connection", "close")
 		h.Set("WWW-Authenticate", `Bearer realm="viaduct"`)
 		say(w, http.StatusUnauthorized, "The admin token is needed, as Authorization: Bearer TOKEN.")
@@ -164,6 +170,11 @@ func (a *Admin) readiness(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	say(w, http.StatusOK, "ready")
+}
+
+// tellStatus answers how things are, as JSON.
+func (a *Admin) tellStatus(w http.ResponseWriter, _ *http.Request) {
+	tell(w, http.StatusOK, a.status())
 }
 
 // say answers with plain text.

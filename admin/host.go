@@ -10,8 +10,12 @@ import (
 // calledRightly tells whether the request names this address by a name that
 // nobody can point here from outside: the loopback, the very address that the
 // connection came to, or one of the configuration. A web page cannot have its
-// browser send another Host than the one that the page was loaded from.
+// browser send another Host than the one that the page was loaded from, and no
+// browser reaches a socket in the file system, which has no name at all.
 func (a *Admin) calledRightly(r *http.Request) bool {
+	if isLocal(r) {
+		return true
+	}
 	if r.Host == "" {
 		return !r.ProtoAtLeast(1, 1) // a health check: no browser speaks HTTP/1.0
 	}
@@ -23,6 +27,13 @@ func (a *Admin) calledRightly(r *http.Request) bool {
 		return true
 	}
 	return h.ip.IsValid() && h.ip == localIP(r)
+}
+
+// isLocal tells whether the request came by a socket in the file system, which
+// is for those whom the mode of that file lets in.
+func isLocal(r *http.Request) bool {
+	_, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
+	return ok
 }
 
 // localIP is the address that the request's connection came to, if it has one.

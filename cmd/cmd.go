@@ -36,7 +36,7 @@ func Main(args []string, out, errOut io.Writer) int {
 		ErrWriter:      errOut,
 		HideVersion:    true,
 		Suggest:        true,
-		Commands:       []*cli.Command{forwardCommand(errOut), runCommand(errOut), checkCommand(), explainCommand(), passwdCommand(), caCommand(), lbCommand(), versionCommand()},
+		Commands:       []*cli.Command{forwardCommand(errOut), runCommand(errOut), checkCommand(), explainCommand(), statusCommand(), passwdCommand(), caCommand(), lbCommand(), versionCommand()},
 		OnUsageError:   wrongUsage,
 		Action:         noCommand,
 		ExitErrHandler: func(*cli.Context, error) {},

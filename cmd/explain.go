@@ -1,27 +1,20 @@
 package cmd
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"viaduct/admin"
 	"viaduct/config"
+	"viaduct/display"
 	"viaduct/forward"
-	"viaduct/metrics"
+	"viaduct/instance"
 	"viaduct/snapshot"
 )
 
@@ -38,7 +31,7 @@ func explainCommand() *cli.Command {
 			"and the request inside, which is seen where the tunnel is inspected. Nothing is sent,\n" +
 			"and no name is looked up: what the address of a host decides is left open, unless\n" +
 			"--addr says which it is. --admin asks a running instance.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			configFlag(),
 			&cli.StringFlag{Name: "user", Usage: "who asks: a `USER` that has authenticated"},
 			&cli.StringFlag{Name: "client", Usage: "the `IP` that it comes from (default: this machine)"},
@@ -46,9 +39,7 @@ func explainCommand() *cli.Command {
 			&cli.StringFlag{Name: "method", Usage: "the `METHOD`, as the word before the URL"},
 			&cli.StringFlag{Name: "listener", Usage: "only the entry of this `NAME` or listen address"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON", DisableDefaultText: true},
-			&cli.StringFlag{Name: "admin", Usage: "ask the instance with this admin `ADDR`"},
-			&cli.StringFlag{Name: "admin-token-file", Usage: "the `FILE` with its token"},
-		},
+		}, adminFlags("ask the instance with this admin `ADDR`: host:port, or unix:///path")...),
 		Action: explain,
 	}
 }
@@ -79,7 +70,7 @@ func explain(c *cli.Context) error {
 		out.SetIndent("", "  ")
 		return out.Encode(found)
 	}
-	return printExplanations(c.App.Writer, found)
+	return display.Explanations(c.App.Writer, found)
 }
 
 // readQuestion reads words and flags, of which only the words are looked at.
@@ -140,197 +131,34 @@ func parseQuestion(v url.Values) (forward.Question, error) {
 	return forward.Question(q), nil
 }
 
-// printExplanations writes what people read: a verdict a line, and below it what
-// led to it.
-func printExplanations(out io.Writer, all []forward.Explanation) error {
-	var b strings.Builder
-	for i := range all {
-		e := &all[i]
-		if len(all) > 1 {
-			if i > 0 {
-				b.WriteByte('\n')
-			}
-			b.WriteString(plain(strings.Join(e.Listen, ", ")) + ": ")
-		}
-		writeExplanation(&b, e)
-	}
-	_, err := io.WriteString(out, b.String())
-	return err
-}
-
-// writeExplanation writes a verdict with what led to it, and below them the same
-// of the request inside a tunnel.
-func writeExplanation(b *strings.Builder, e *forward.Explanation) {
-	if e.Inside != nil {
-		b.WriteString("tunnel: ")
-	}
-	b.WriteString(verdict(e) + "\n")
-	if i := e.Inspect; i != nil {
-		b.WriteString("inspect: " + strings.TrimSpace(plain(i.Rule)+" "+plain(i.Result)) + "\n")
-	}
-	if e.Open != "" {
-		b.WriteString("open: " + plain(e.Open) + "\n")
-	}
-	if len(e.Filters) > 0 {
-		b.WriteString("filters: " + plain(strings.Join(e.Filters, ", ")) + "\n")
-	}
-	writeSteps(b, e.Rules)
-	if e.Inside != nil {
-		b.WriteString("inside: ")
-		writeExplanation(b, e.Inside)
-	}
-}
-
-// verdict is what happens, in a line.
-func verdict(e *forward.Explanation) string {
-	text, byFilter := plain(e.Decision), e.Phase == metrics.PhaseFilter.String()
-	if byFilter && e.Decision == "allow" {
-		text = "answered"
-	}
-	if e.Rule != "" && e.Decision != "observe" {
-		text += " by " + ruleName(e)
-	}
-	if e.Phase != "" && !byFilter && (e.Rule != "" || e.Decision != "allow") {
-		text += " (" + plain(e.Phase) + ")"
-	}
-	switch {
-	case e.Status > 0: // of our own
-		return text + ": " + strings.TrimSpace(strconv.Itoa(e.Status)+" "+plain(e.Says))
-	case e.Decision == "observe":
-		text += ": " + ruleName(e) + " would deny it"
-	}
-	if e.Open != "" {
-		text += ", so far"
-	}
-	if e.Via != "" {
-		text += ": " + way(e)
-	}
-	return text
-}
-
-// way is how a request that may go leaves.
-func way(e *forward.Explanation) string {
-	text := plain(e.Via)
-	if e.Via != "direct" {
-		text = "by way of " + text
-	}
-	switch len(e.Egress) {
-	case 0:
-		return text
-	case 1:
-		return text + ", from " + plain(e.Egress[0])
-	}
-	return text + ", from one of " + plain(strings.Join(e.Egress, ", "))
-}
-
-// ruleName is a rule or filter of the operator's, or what decides without one.
-func ruleName(e *forward.Explanation) string {
-	switch {
-	case e.Phase == metrics.PhaseFilter.String():
-		return "filter " + plain(e.Rule)
-	case e.Rule == "default" || slices.Contains(forward.Reserved(), e.Rule):
-		return e.Rule
-	}
-	return "rule " + plain(e.Rule)
-}
-
-// writeSteps writes the rules as a table.
-func writeSteps(b *strings.Builder, steps []forward.RuleStep) {
-	if len(steps) == 0 {
-		return
-	}
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "  RULE\tEFFECT\tRESULT")
-	for _, s := range steps {
-		fmt.Fprintf(t, "  %s\t%s\t%s\n", plain(s.Rule), plain(s.Effect), plain(s.Result))
-	}
-	_ = t.Flush() // it writes to memory
-}
-
-// plain is text that can do nothing to a terminal, nor to a table.
-func plain(text string) string {
-	for _, r := range text {
-		if !strconv.IsPrint(r) {
-			return strconv.Quote(text)
-		}
-	}
-	return text
-}
-
-// instance is a running viaduct, as seen from its admin address.
-type instance struct {
-	base  string // http://127.0.0.1:9090
-	token string
-}
-
-// mostAnswer bounds what an instance is believed to answer.
-const mostAnswer = 16 << 20
-
 // askInstance has the instance answer that --admin names.
 func askInstance(c *cli.Context, v url.Values) ([]forward.Explanation, error) {
+	var found []forward.Explanation
+	_, err := ask(c, c.String("admin"), "/api/explain?"+v.Encode(), &found)
+	return found, err
+}
+
+// ask has a running instance answer a question, as JSON, into found.
+func ask(c *cli.Context, addr, path string, found any) (instance.Instance, error) {
 	token, err := admin.ReadToken(c.String("admin-token-file"))
 	if err != nil {
-		return nil, err
+		return instance.Instance{}, err
 	}
-	base, err := adminURL(c.String("admin"))
+	i, err := instance.At(addr, token)
 	if err != nil {
-		return nil, err
+		return i, usageError("--admin " + err.Error())
 	}
-	status, body, err := instance{base, token}.get(c.Context, "/api/explain?"+v.Encode())
-	if err != nil {
-		return nil, err
+	err = i.Ask(c.Context, path, found)
+	if mistake, ok := errors.AsType[instance.MistakeError](err); ok {
+		return i, usageError(display.Plain(string(mistake)))
 	}
-	var found []forward.Explanation
-	var wrong struct{ Error string }
-	switch {
-	case status == http.StatusOK && json.Unmarshal(body, &found) == nil:
-		return found, nil
-	case status == http.StatusBadRequest && json.Unmarshal(body, &wrong) == nil && wrong.Error != "":
-		return nil, usageError(plain(wrong.Error))
-	case status == http.StatusUnauthorized && token == "":
-		return nil, usageError(base + " asks for a token: add --admin-token-file FILE")
-	case status == http.StatusUnauthorized:
-		return nil, usageError(base + " knows another token")
-	case status == http.StatusMisdirectedRequest:
-		return nil, usageError(base + " does not go by this name: write its address, or add the name to the admin hosts")
-	}
-	return nil, fmt.Errorf("%s answers %d, and not as viaduct explains: is it another program, or another version?", base, status)
+	return i, err
 }
 
-// adminURL is what the admin address is called by. An address that means every
-// one of a machine is reached by its loopback.
-func adminURL(text string) (string, error) {
-	host, port, err := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(text, "http://"), "/"))
-	_, noPort := strconv.ParseUint(port, 10, 16)
-	if err != nil || noPort != nil || strings.ContainsAny(host, "/@?#% ") {
-		return "", usageError(fmt.Sprintf("--admin %s: write host:port, such as 127.0.0.1:9090", text))
+// adminFlags are those of commands that ask a running instance.
+func adminFlags(usage string) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "admin", Usage: usage},
+		&cli.StringFlag{Name: "admin-token-file", Usage: "the `FILE` with its token; a socket needs none"},
 	}
-	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
-		host = "localhost"
-	}
-	return "http://" + net.JoinHostPort(host, port), nil
-}
-
-// get asks for a path, on a connection of its own.
-func (i instance) get(ctx context.Context, path string) (status int, body []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, i.base+path, http.NoBody)
-	if err != nil {
-		return 0, nil, err
-	}
-	if i.token != "" {
-		request.Header.Set("Authorization", "Bearer "+i.token)
-	}
-	transport := &http.Transport{DisableKeepAlives: true} // and no proxy of the environment
-	answer, err := transport.RoundTrip(request)           // which follows no redirect
-	if err != nil {
-		return 0, nil, fmt.Errorf("no viaduct answers at %s: %w", i.base, err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	body, err = io.ReadAll(io.LimitReader(answer.Body, mostAnswer))
-	if err != nil {
-		return 0, nil, fmt.Errorf("the answer of %s breaks off: %w", i.base, err)
-	}
-	return answer.StatusCode, body, nil
 }

@@ -269,6 +269,7 @@ func TestExplainMistakes(t *testing.T) {
 		"explain --admin http://joe@127.0.0.1:9090 http://a/":     "write host:port",
 		"explain --admin http://127.0.0.1:9090/metrics http://a/": "write host:port",
 		"explain --admin http://127.0.0.1: http://a/":             "write host:port",
+		"explain --admin unix://run/s http://a/":                  "--admin unix://run/s: write the whole path",
 		"explain --admin ADDR http://a/":                          `"no listener \x1b here"`,
 		"explain --admin ADDR example.com":                        "url: write http://example.com, or host:port for a CONNECT",
 		"explain --admin ADDR --client x http://a/":               `client: "x" is no address`,
@@ -291,7 +292,7 @@ func TestExplainWhatCannotBeReachedIsExit2(t *testing.T) {
 	wantMistake(t, "explain --admin "+nobody+" http://a/", 2, "no viaduct answers at http://"+nobody+": dial tcp "+nobody+": connect: connection refused")
 	wantMistake(t, "explain --admin "+nobody+" --admin-token-file /nowhere/token http://a/", 2, "/nowhere/token: no such file")
 	wantMistake(t, "explain -c /nowhere/viaduct.yaml http://a/", 2, "/nowhere/viaduct.yaml: no such file")
-	wantMistake(t, "explain --admin "+answering(t, admin.Options{})+" http://a/", 2, "answers 404, and not as viaduct explains")
+	wantMistake(t, "explain --admin "+answering(t, admin.Options{})+" http://a/", 2, "answers 404, and not as viaduct does")
 }
 
 // TestExplainIsNotFooled by what answers in an instance's place.
@@ -311,16 +312,16 @@ func TestExplainIsNotFooled(t *testing.T) {
 		code    int
 		want    string
 	}{
-		"a page":                  {say(200, "<html>"), 2, "answers 200, and not as viaduct explains"},
-		"another object":          {say(200, `{"a":1}`), 2, "answers 200, and not as viaduct explains"},
-		"two lists":               {say(200, "[][]"), 2, "answers 200, and not as viaduct explains"},
+		"a page":                  {say(200, "<html>"), 2, "answers 200, and not as viaduct does"},
+		"another object":          {say(200, `{"a":1}`), 2, "answers 200, and not as viaduct does"},
+		"two lists":               {say(200, "[][]"), 2, "answers 200, and not as viaduct does"},
 		"no answer to give":       {say(200, "[]"), 1, "there is no forward proxy"},
-		"nothing":                 {say(200, ""), 2, "answers 200, and not as viaduct explains"},
-		"a redirect":              {say(302, ""), 2, "answers 302, and not as viaduct explains"},
-		"an error without reason": {say(400, "{}"), 2, "answers 400, and not as viaduct explains"},
-		"an error in words":       {say(400, "Bad Request\x1b[2J"), 2, "answers 400, and not as viaduct explains"},
-		"its own error":           {say(500, "[]"), 2, "answers 500, and not as viaduct explains"},
-		"too much":                {say(200, "["+strings.Repeat(" ", 17<<20)+"]"), 2, "and not as viaduct explains"},
+		"nothing":                 {say(200, ""), 2, "answers 200, and not as viaduct does"},
+		"a redirect":              {say(302, ""), 2, "answers 302, and not as viaduct does"},
+		"an error without reason": {say(400, "{}"), 2, "answers 400, and not as viaduct does"},
+		"an error in words":       {say(400, "Bad Request\x1b[2J"), 2, "answers 400, and not as viaduct does"},
+		"its own error":           {say(500, "[]"), 2, "answers 500, and not as viaduct does"},
+		"too much":                {say(200, "["+strings.Repeat(" ", 17<<20)+"]"), 2, "and not as viaduct does"},
 		"an answer that ends early": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = io.WriteString(w, "[")
