@@ -24,6 +24,8 @@ type Entry struct {
 	Target   []byte         // as asked for; the query is cut off here
 	Minor    uint8          // of HTTP/1.x, as the client speaks it
 	Egress   netip.Addr     // the source address used; zero: not told
+	Pool     string         // the way out that was taken, or "" for none
+	Parent   string         // the id of the proxy that was asked, or "" for none; else Endpoint is told
 	Endpoint netip.AddrPort // the address that was dialled, if any
 	Tries    int            // connections that the request was sent on
 	Status   int            // sent to the client; 0 when none was

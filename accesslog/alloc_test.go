@@ -21,6 +21,7 @@ func TestAddAllocatesNothing(t *testing.T) {
 			w := accesslog.New(d, f)
 			e := entry()
 			e.User = "somebody with a name that does not fit into any small buffer"
+			e.Pool, e.Parent = "parents", "https://first.example:3128 -> socks5://second.example:1080"
 			e.Rule, e.SNI = "a rule \"with\" a name", "x\x00"
 			e.Target = []byte("http://joe:pw@example.com/\x00?q")
 			ctx, cancel := context.WithCancel(context.Background())

@@ -34,9 +34,10 @@ func ParseFormat(name string) (Format, error) {
 const (
 	mostTarget = 2 << 10 // and of a referer
 	mostAgent  = 512
-	mostName   = 128 // of a method, a user or a rule
+	mostName   = 128 // of a method, a user, a rule or a pool
 	mostSNI    = 256 // a name has 253 (RFC 1035 section 2.3.4)
 	mostCause  = 512 // what a server said may be part of it
+	mostParent = 600 // two names, where one proxy is asked through another
 )
 
 func (e *Entry) append(b []byte, f Format) []byte {

@@ -33,7 +33,11 @@ func (e *Entry) appendJSON(b []byte) []byte {
 		b = append(b, `,"egress":"`...)
 		b = append(appendAddr(b, e.Egress), '"')
 	}
-	if e.Endpoint.IsValid() {
+	b = appendText(b, `,"pool":"`, e.Pool[:min(len(e.Pool), mostName)])
+	switch {
+	case e.Parent != "":
+		b = appendText(b, `,"endpoint":"`, e.Parent[:min(len(e.Parent), mostParent)])
+	case e.Endpoint.IsValid():
 		b = append(b, `,"endpoint":"`...)
 		b = append(withoutZone(e.Endpoint).AppendTo(b), '"')
 	}

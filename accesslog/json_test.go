@@ -169,21 +169,40 @@ func TestDecisionIsTold(t *testing.T) {
 	}
 }
 
+// Who asks a parent is told of the parent, not of where its name led.
+func TestWayOutIsTold(t *testing.T) {
+	for _, c := range []struct{ pool, parent, want string }{
+		{"", "", `"egress":"2001:db8::2","endpoint":"[2001:db8::1]:80","tries"`},
+		{"parents", "http://10.0.0.1:3128", `"egress":"2001:db8::2","pool":"parents","endpoint":"http://10.0.0.1:3128","tries"`},
+		{"parents", "", `"egress":"2001:db8::2","pool":"parents","endpoint":"[2001:db8::1]:80","tries"`}, // direct stands in it
+		{"a\"b", "http://a:1 -> socks5://b:2", `"pool":"a\u0022b","endpoint":"http://a:1 -> socks5://b:2","tries"`},
+		{strings.Repeat("p", 129), strings.Repeat("e", 601), `"pool":"` + strings.Repeat("p", 128) + `","endpoint":"` + strings.Repeat("e", 600) + `","tries"`},
+	} {
+		e := entry()
+		e.Pool, e.Parent = c.pool, c.parent
+		line := lineOf(t, e, accesslog.JSON)
+		if read(t, line); !strings.Contains(line, c.want) {
+			t.Errorf("no %s in %s", c.want, line)
+		}
+	}
+}
+
 // A name that a client or an external service chose forges nothing: neither a
 // key of this line nor a line of its own.
 func TestHostileNamesForgeNothing(t *testing.T) {
-	keys := len(read(t, lineOf(t, entry(), accesslog.JSON)))
+	keys := len(read(t, lineOf(t, entry(), accesslog.JSON))) + 1 // pool
 	for _, hostile := range []string{
 		`x","status":200,"user":"admin`, `x"}` + "\n" + `{"time":"`, "x\r\n192.0.2.1 - root", `\"`, `\u0022,`,
 		"\x1b[2J\x1b]0;pwned\a", "\u202euser", "\xff\xfe\x80", "\x00", "\u2028", strings.Repeat("\"", 1000),
 	} {
 		e := entry()
 		e.User, e.Rule, e.SNI, e.Cause = hostile, hostile, hostile, hostile
+		e.Pool, e.Parent = hostile, hostile
 		v := read(t, lineOf(t, e, accesslog.JSON))
 		if len(v) != keys || v["status"] != json.Number("502") {
 			t.Errorf("%q: there are %d keys, want %d", hostile, len(v), keys)
 		}
-		for key, length := range map[string]int{"user": 128, "rule": 128, "sni": 256, "error": 512} {
+		for key, length := range map[string]int{"user": 128, "rule": 128, "sni": 256, "error": 512, "pool": 128, "endpoint": 600} {
 			if got := latin1(t, v[key]); got != most(hostile, length) {
 				t.Errorf("%q: %s is %q", hostile, key, got)
 			}

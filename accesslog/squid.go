@@ -37,13 +37,39 @@ func (e *Entry) appendSquid(b []byte) []byte {
 	b = append(inSquid.orDash(appendTarget(b, e.Target, inSquid), from), ' ')
 	from = len(b)
 	b = inSquidUser.orDash(appendName(b, e.User, inSquidUser), from)
-	if e.Endpoint.IsValid() {
+	b = e.appendWay(b)
+	return append(b, " -"...)
+}
+
+// appendWay writes how the request left, and to whom. Squid asks the first of its
+// parents that is up, and so do we.
+func (e *Entry) appendWay(b []byte) []byte {
+	switch {
+	case e.Parent != "":
+		b = append(b, " FIRSTUP_PARENT/"...)
+		from := len(b)
+		host := parentHost(e.Parent)
+		return inSquid.orDash(appendEscaped(b, host[:min(len(host), mostParent)], inSquid), from)
+	case e.Endpoint.IsValid():
 		b = append(b, " HIER_DIRECT/"...)
-	} else {
+	default:
 		b = append(b, " HIER_NONE/"...)
 	}
-	b = appendAddr(b, e.Endpoint.Addr())
-	return append(b, " -"...)
+	return appendAddr(b, e.Endpoint.Addr())
+}
+
+// parentHost is the host in the id of a parent, of a chain that which is
+// connected to. An id that the operator made up is told as it is.
+func parentHost(id string) string {
+	first, _, _ := strings.Cut(id, " -> ")
+	_, host, isURL := strings.Cut(first, "://")
+	if !isURL {
+		return id
+	}
+	if end := strings.LastIndexByte(host, ':'); end > strings.LastIndexByte(host, ']') {
+		host = host[:end]
+	}
+	return strings.Trim(host, "[]")
 }
 
 // deny is the Decision that lets nothing pass.

@@ -143,6 +143,42 @@ func TestSquidResults(t *testing.T) {
 	}
 }
 
+func TestSquidWay(t *testing.T) {
+	for parent, want := range map[string]string{
+		"":                     "HIER_DIRECT/2001:db8::1",
+		"http://10.0.0.1:3128": "FIRSTUP_PARENT/10.0.0.1",
+		"https://proxy.example:443 -> socks5://b:1": "FIRSTUP_PARENT/proxy.example",
+		"socks5://[2001:db8::7]:1080":               "FIRSTUP_PARENT/2001:db8::7",
+		"http://[2001:db8::7]":                      "FIRSTUP_PARENT/2001:db8::7",
+		"http://proxy.example":                      "FIRSTUP_PARENT/proxy.example",
+		"office":                                    "FIRSTUP_PARENT/office",
+		"my office:1":                               "FIRSTUP_PARENT/my%20office:1",
+		"http://":                                   "FIRSTUP_PARENT/-",
+		"http://:1":                                 "FIRSTUP_PARENT/-",
+		"-":                                         "FIRSTUP_PARENT/%2D",
+		"a\n1 2 b":                                  "FIRSTUP_PARENT/a%0A1%202%20b",
+		strings.Repeat("x", 601):                    "FIRSTUP_PARENT/" + strings.Repeat("x", 600),
+	} {
+		e := entry()
+		e.Pool, e.Parent = "parents", parent
+		line := lineOf(t, e, accesslog.Squid)
+		readSquid(t, line)
+		if fields := strings.Fields(line); fields[8] != want {
+			t.Errorf("%s: %s, want %s", parent, fields[8], want)
+		}
+	}
+}
+
+// The combined format has no place for the way out.
+func TestCombinedLineTellsNoWay(t *testing.T) {
+	e := entry()
+	want := lineOf(t, e, accesslog.Combined)
+	e.Pool, e.Parent = "parents", "http://10.0.0.1:3128"
+	if got := lineOf(t, e, accesslog.Combined); got != want {
+		t.Errorf("got  %swant %s", got, want)
+	}
+}
+
 // What the policy denies is denied, with whatever fault and however late.
 func TestSquidDenials(t *testing.T) {
 	for decision, want := range map[string]string{"": "TCP_MISS", "allow": "TCP_MISS", "observe": "TCP_MISS", "deny": "TCP_DENIED"} {

@@ -38,8 +38,20 @@ func busy() *metrics.Metrics {
 		Minted:       func() int { return 1 },
 		Certificates: func() map[string]time.Time { return map[string]time.Time{"proxy.pem": time.Now()} },
 		Lists:        func() map[string]metrics.ListSize { return map[string]metrics.ListSize{"ads.txt": {Names: 1}} },
+		Pools: func() []metrics.Pool {
+			return []metrics.Pool{{Name: "parents", Unavailable: unavailable(1), Endpoints: []metrics.Endpoint{{ID: "http://10.0.0.1:3128"}}}}
+		},
 	})
 	return m
+}
+
+// unavailable has a count for each reason that a pool has for finding no way out.
+func unavailable(n uint64) map[string]uint64 {
+	counts := map[string]uint64{}
+	for _, reason := range []string{"none", "full", "panicking", "queue_full", "queue_timeout", "limit", "pending", "throttle", "adaptive", "unreached"} {
+		counts[reason] = n
+	}
+	return counts
 }
 
 // closed are the values of the labels, but for those that the configuration
@@ -51,7 +63,9 @@ var closed = map[string][]string{
 	"goversion": nil, // whatever built it
 	"fault":     tokens(),
 	"code":      {"none", "1xx", "2xx", "3xx", "4xx", "5xx"},
-	"reason":    {"max_conns", "max_conns_per_client", "descriptors"},
+	"reason":    {"max_conns", "max_conns_per_client", "descriptors", "none", "full", "panicking", "queue_full", "queue_timeout", "limit", "pending", "throttle", "adaptive", "unreached"},
+	"pool":      {"parents"},
+	"endpoint":  {"http://10.0.0.1:3128"},
 	"reused":    {"true", "false"},
 	"result":    {"ok", "failed", "hit", "miss", "stale", "shared", "missing", "wrong", "malformed", "throttled", "busy", "unavailable"},
 	"phase":     {"client", "auth", "name", "port", "address", "sni", "filter"},

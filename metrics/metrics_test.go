@@ -89,9 +89,10 @@ func (v values) want(t testing.TB, lines ...string) {
 		}
 	}
 	for _, line := range lines {
-		name, number, _ := strings.Cut(line, " ")
+		end := strings.LastIndexByte(line, ' ')
+		name := line[:end]
 		var n float64
-		_, _ = fmt.Sscan(number, &n)
+		_, _ = fmt.Sscan(line[end:], &n)
 		if got, there := v[name]; !there || got != n {
 			t.Errorf("%s is %v (there: %v), want %v", name, got, there, n)
 		}

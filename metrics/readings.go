@@ -16,6 +16,7 @@ type Readings struct {
 	Lists        func() map[string]ListSize  // by file, as the configuration names it
 	Certificates func() map[string]time.Time // when they expire, by file
 	Minted       func() int                  // certificates that were made to inspect tunnels
+	Pools        func() []Pool               // ways out
 }
 
 // ListSize is what was read from a list.
@@ -96,6 +97,11 @@ func (r *reader) Collect(ch chan<- prometheus.Metric) {
 	}
 	if from.Minted != nil {
 		send(minted, float64(from.Minted()))
+	}
+	if from.Pools != nil {
+		for _, p := range from.Pools() {
+			p.collect(send)
+		}
 	}
 	if from.DNS != nil {
 		d := from.DNS()

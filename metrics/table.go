@@ -39,6 +39,16 @@ const (
 	queryFailures
 	cacheEntries
 	logDropped
+	poolInFlight
+	poolRetries
+	poolRefused
+	poolHedges
+	poolUnavailable
+	endpointReady
+	endpointInFlight
+	endpointPicks
+	endpointFailures
+	endpointResting
 	families
 
 	firstRead = decided // from here on values are read at the scrape
@@ -64,45 +74,55 @@ type Row struct {
 // Table lists every family that begins with viaduct_, whether it has been
 // counted or not.
 func Table() []Row {
-	front := []string{"listener"}
+	front, pool, endpoint := []string{"listener"}, []string{"pool"}, []string{"pool", "endpoint"}
 	// An origin in the same rack answers within a millisecond, a timeout takes up to a minute.
 	waits := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 	// A tunnel is open for one request, or for a day.
 	stays := []float64{.1, 1, 10, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600}
 	rows := [families]Row{
-		buildInfo:       {"viaduct_build_info", gauge, []string{"version", "goversion"}, "Always 1: what runs, by its labels.", nil},
-		configTime:      {"viaduct_config_timestamp_seconds", gauge, nil, "When the configuration in force was read, since the epoch.", nil},
-		lastReload:      {"viaduct_config_last_reload_successful", gauge, nil, "Whether the last attempt to read the configuration succeeded: 1 or 0.", nil},
-		reloads:         {"viaduct_reloads_total", counter, []string{"result"}, "Reloads of the configuration: ok or failed.", nil},
-		panics:          {"viaduct_panics_total", counter, nil, "Panics, each of which ended one connection. Every one is a defect: please report it.", nil},
-		clients:         {"viaduct_client_connections", gauge, front, "Open client connections, tunnels among them.", nil},
-		clientsOpened:   {"viaduct_client_connections_total", counter, front, "Client connections that were served.", nil},
-		clientsRefused:  {"viaduct_client_connections_refused_total", counter, []string{"listener", "reason"}, "Client connections that were closed unserved: max_conns, max_conns_per_client or descriptors.", nil},
-		requests:        {"viaduct_requests_total", counter, []string{"listener", "code"}, "Requests by the class of the status that was sent: 1xx to 5xx, or none. Those that became tunnels are left out.", nil},
-		duration:        {"viaduct_request_duration_seconds", histogram, front, "Time from a request to the end of its answer, tunnels left out.", waits},
-		faults:          {"viaduct_faults_total", counter, []string{"listener", "fault"}, "What went wrong with requests and tunnels, by the error types of RFC 9209.", nil},
-		received:        {"viaduct_received_bytes_total", counter, front, "Bytes of bodies and tunnels from clients. Those of a tunnel are counted when it ends.", nil},
-		sent:            {"viaduct_sent_bytes_total", counter, front, "Bytes of bodies and tunnels to clients. Those of a tunnel are counted when it ends.", nil},
-		connections:     {"viaduct_upstream_connections_total", counter, []string{"listener", "reused"}, "Connections for requests and tunnels: an idle one (true), or one that was dialled, in vain or not (false).", nil},
-		dials:           {"viaduct_dial_duration_seconds", histogram, front, "Time to look up a destination and to connect to it, or to fail.", waits},
-		tunnels:         {"viaduct_tunnels", gauge, front, "Open tunnels.", nil},
-		tunnelsOpened:   {"viaduct_tunnels_total", counter, front, "Tunnels that were opened, by CONNECT or by an upgrade.", nil},
-		tunnelTime:      {"viaduct_tunnel_duration_seconds", histogram, front, "How long tunnels were open.", stays},
-		authentications: {"viaduct_authentications_total", counter, []string{"listener", "result"}, "Requests that had to say who asks: ok, missing (as clients try first), wrong, malformed, throttled (after too many wrong ones), busy (too many wait) or unavailable (it could not be told).", nil},
-		handshakes:      {"viaduct_tls_handshakes_total", counter, []string{"listener", "side", "result"}, "TLS handshakes by their result (ok or failed): with clients of an https listener (client), with those whose tunnels are inspected (inspected), or with destinations (origin).", nil},
-		requestsByLane:  {"viaduct_requests_by_lane_total", counter, []string{"listener", "lane"}, "Requests by who carried them: the engine of viaduct (fast), or the chain of filters (library).", nil},
-		portsExhausted:  {"viaduct_egress_ports_exhausted_total", counter, []string{"egress"}, "Dials that found no free port at an egress address.", nil},
-		decided:         {"viaduct_decisions_total", counter, []string{"listener", "phase", "decision", "rule"}, "Decisions: allow, deny, or observe (let pass, though it would be denied), by the phase (client, auth, name, port, address, sni or filter) and the rule, if one decided. A series begins with its first decision, and goes with its rule.", nil},
-		listNames:       {"viaduct_list_names", gauge, []string{"file"}, "Names or other values that were read from a list.", nil},
-		listSkipped:     {"viaduct_list_lines_skipped", gauge, []string{"file"}, "Lines of a list that say nothing viaduct can use.", nil},
-		certificateEnds: {"viaduct_certificate_not_after_timestamp_seconds", gauge, []string{"file"}, "When a certificate of the configuration expires, since the epoch.", nil},
-		minted:          {"viaduct_inspection_certificates_minted_total", counter, nil, "Certificates that were made to inspect tunnels.", nil},
-		upstreamIdle:    {"viaduct_upstream_idle_connections", gauge, nil, "Idle upstream connections, kept for further requests.", nil},
-		lookups:         {"viaduct_dns_lookups_total", counter, []string{"result"}, "Lookups of names: hit (in the cache), miss (asked for), stale (expired, but no server answers) or shared (asked for by another already).", nil},
-		queries:         {"viaduct_dns_queries_total", counter, nil, "Queries sent to DNS servers.", nil},
-		queryFailures:   {"viaduct_dns_query_failures_total", counter, nil, "DNS queries that failed or were not answered.", nil},
-		cacheEntries:    {"viaduct_dns_cache_entries", gauge, nil, "Answers in the DNS cache.", nil},
-		logDropped:      {"viaduct_access_log_lines_dropped_total", counter, nil, "Lines of the access log that were given up, as they could not be written.", nil},
+		buildInfo:        {"viaduct_build_info", gauge, []string{"version", "goversion"}, "Always 1: what runs, by its labels.", nil},
+		configTime:       {"viaduct_config_timestamp_seconds", gauge, nil, "When the configuration in force was read, since the epoch.", nil},
+		lastReload:       {"viaduct_config_last_reload_successful", gauge, nil, "Whether the last attempt to read the configuration succeeded: 1 or 0.", nil},
+		reloads:          {"viaduct_reloads_total", counter, []string{"result"}, "Reloads of the configuration: ok or failed.", nil},
+		panics:           {"viaduct_panics_total", counter, nil, "Panics, each of which ended one connection. Every one is a defect: please report it.", nil},
+		clients:          {"viaduct_client_connections", gauge, front, "Open client connections, tunnels among them.", nil},
+		clientsOpened:    {"viaduct_client_connections_total", counter, front, "Client connections that were served.", nil},
+		clientsRefused:   {"viaduct_client_connections_refused_total", counter, []string{"listener", "reason"}, "Client connections that were closed unserved: max_conns, max_conns_per_client or descriptors.", nil},
+		requests:         {"viaduct_requests_total", counter, []string{"listener", "code"}, "Requests by the class of the status that was sent: 1xx to 5xx, or none. Those that became tunnels are left out.", nil},
+		duration:         {"viaduct_request_duration_seconds", histogram, front, "Time from a request to the end of its answer, tunnels left out.", waits},
+		faults:           {"viaduct_faults_total", counter, []string{"listener", "fault"}, "What went wrong with requests and tunnels, by the error types of RFC 9209.", nil},
+		received:         {"viaduct_received_bytes_total", counter, front, "Bytes of bodies and tunnels from clients. Those of a tunnel are counted when it ends.", nil},
+		sent:             {"viaduct_sent_bytes_total", counter, front, "Bytes of bodies and tunnels to clients. Those of a tunnel are counted when it ends.", nil},
+		connections:      {"viaduct_upstream_connections_total", counter, []string{"listener", "reused"}, "Connections for requests and tunnels: an idle one (true), or one that was dialled, in vain or not (false).", nil},
+		dials:            {"viaduct_dial_duration_seconds", histogram, front, "Time to look up a destination and to connect to it, or to fail.", waits},
+		tunnels:          {"viaduct_tunnels", gauge, front, "Open tunnels.", nil},
+		tunnelsOpened:    {"viaduct_tunnels_total", counter, front, "Tunnels that were opened, by CONNECT or by an upgrade.", nil},
+		tunnelTime:       {"viaduct_tunnel_duration_seconds", histogram, front, "How long tunnels were open.", stays},
+		authentications:  {"viaduct_authentications_total", counter, []string{"listener", "result"}, "Requests that had to say who asks: ok, missing (as clients try first), wrong, malformed, throttled (after too many wrong ones), busy (too many wait) or unavailable (it could not be told).", nil},
+		handshakes:       {"viaduct_tls_handshakes_total", counter, []string{"listener", "side", "result"}, "TLS handshakes by their result (ok or failed): with clients of an https listener (client), with those whose tunnels are inspected (inspected), or with destinations (origin).", nil},
+		requestsByLane:   {"viaduct_requests_by_lane_total", counter, []string{"listener", "lane"}, "Requests by who carried them: the engine of viaduct (fast), or the chain of filters (library).", nil},
+		portsExhausted:   {"viaduct_egress_ports_exhausted_total", counter, []string{"egress"}, "Dials that found no free port at an egress address.", nil},
+		decided:          {"viaduct_decisions_total", counter, []string{"listener", "phase", "decision", "rule"}, "Decisions: allow, deny, or observe (let pass, though it would be denied), by the phase (client, auth, name, port, address, sni or filter) and the rule, if one decided. A series begins with its first decision, and goes with its rule.", nil},
+		listNames:        {"viaduct_list_names", gauge, []string{"file"}, "Names or other values that were read from a list.", nil},
+		listSkipped:      {"viaduct_list_lines_skipped", gauge, []string{"file"}, "Lines of a list that say nothing viaduct can use.", nil},
+		certificateEnds:  {"viaduct_certificate_not_after_timestamp_seconds", gauge, []string{"file"}, "When a certificate of the configuration expires, since the epoch.", nil},
+		minted:           {"viaduct_inspection_certificates_minted_total", counter, nil, "Certificates that were made to inspect tunnels.", nil},
+		upstreamIdle:     {"viaduct_upstream_idle_connections", gauge, nil, "Idle upstream connections, kept for further requests.", nil},
+		lookups:          {"viaduct_dns_lookups_total", counter, []string{"result"}, "Lookups of names: hit (in the cache), miss (asked for), stale (expired, but no server answers) or shared (asked for by another already).", nil},
+		queries:          {"viaduct_dns_queries_total", counter, nil, "Queries sent to DNS servers.", nil},
+		queryFailures:    {"viaduct_dns_query_failures_total", counter, nil, "DNS queries that failed or were not answered.", nil},
+		cacheEntries:     {"viaduct_dns_cache_entries", gauge, nil, "Answers in the DNS cache.", nil},
+		logDropped:       {"viaduct_access_log_lines_dropped_total", counter, nil, "Lines of the access log that were given up, as they could not be written.", nil},
+		poolInFlight:     {"viaduct_pool_in_flight", gauge, pool, "Requests and tunnels under way by a pool.", nil},
+		poolRetries:      {"viaduct_pool_retries_total", counter, pool, "Further tries of requests, at other endpoints.", nil},
+		poolRefused:      {"viaduct_pool_retries_refused_total", counter, pool, "Further tries that were not made: the retry budget or a limit did not allow them.", nil},
+		poolHedges:       {"viaduct_pool_hedges_total", counter, pool, "Further tries that began beside one that took long to connect.", nil},
+		poolUnavailable:  {"viaduct_pool_unavailable_total", counter, []string{"pool", "reason"}, "Requests that found no way out: none (no endpoint takes requests, or all were tried), full, panicking (too few are healthy), queue_full, queue_timeout, limit, pending, throttle, adaptive (the guards of the pool) or unreached (no endpoint could be connected to).", nil},
+		endpointReady:    {"viaduct_endpoint_ready", gauge, endpoint, "Whether an endpoint takes new requests: 1 or 0.", nil},
+		endpointInFlight: {"viaduct_endpoint_in_flight", gauge, endpoint, "Requests and tunnels under way by an endpoint.", nil},
+		endpointPicks:    {"viaduct_endpoint_picks_total", counter, endpoint, "Requests and tunnels that were given to an endpoint.", nil},
+		endpointFailures: {"viaduct_endpoint_failures_total", counter, endpoint, "Requests and tunnels that failed because of an endpoint.", nil},
+		endpointResting:  {"viaduct_endpoint_resting_destinations", gauge, endpoint, "Destinations that an endpoint is not used for at the moment.", nil},
 	}
 	return rows[:]
 }
