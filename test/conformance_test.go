@@ -47,7 +47,8 @@ func conformance() []row {
 		processRows, commandRows, nameRows,
 		egressRows, reloadRows, overloadRows, logRows, systemdRows,
 		authRows, authUsersRows, authGuessRows, authServiceRows,
-		policyRows, bypassRows, addressRows, listRows, explainRows, recheckRows, sniRows, tlsRows, inspectRows, filterRows, glassRows)
+		policyRows, bypassRows, addressRows, listRows, explainRows, recheckRows, sniRows, tlsRows, inspectRows, filterRows, glassRows,
+		parentWayRows, parentAnswerRows, parentChoiceRows, parentGuardRows, parentEgressRows, parentWireRows, parentPairRows, parentHostileRows, parentOperatorRows)
 }
 
 func TestConformance(t *testing.T) {

@@ -14,6 +14,10 @@ source "$root/test/integration/chromium.sh"
 source "$root/test/integration/policy.sh"
 # shellcheck source-path=SCRIPTDIR source=integration/inspect.sh
 source "$root/test/integration/inspect.sh"
+# shellcheck source-path=SCRIPTDIR source=integration/parents.sh
+source "$root/test/integration/parents.sh"
+# shellcheck source-path=SCRIPTDIR source=integration/storm.sh
+source "$root/test/integration/storm.sh"
 only=("$@") tried=0
 
 need openssl curl wget git apt-get dpkg-deb node npm javac ssh scp dropbear dropbearkey nc.openbsd corkscrew connect-proxy certutil chromium /usr/bin/python3
@@ -419,5 +423,6 @@ logins
 denials
 doors
 inspections
+parents
 [[ $tried -gt 0 ]] || die "no check's name begins with any of: ${only[*]}"
 summary

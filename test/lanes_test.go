@@ -45,7 +45,8 @@ func laneOf(t testing.TB) lane {
 func onLibrary() []row {
 	return except(notOnLibrary, targetRows, hopRows, profileRows, framingRows, answerRows, streamRows, interimRows,
 		upgradeRows, persistRows, boundRows, guardRows, tunnelRows, failureRows, limitRows, timeoutRows, logRows,
-		authRows, authUsersRows, policyRows, bypassRows, addressRows, recheckRows)
+		authRows, authUsersRows, policyRows, bypassRows, addressRows, recheckRows,
+		parentWayRows, parentAnswerRows, parentGuardRows, parentEgressRows, parentWireRows, parentPairRows, parentHostileRows)
 }
 
 // onInspected are the rows that run inside an inspected tunnel, too.
@@ -86,6 +87,20 @@ var notOnLibrary = map[string]string{
 	"product-2/tunnel-idle-timeout":          tunnelled,
 	"product-2/tunnel-trickle":               tunnelled,
 	"product-2/half-close-timeout":           tunnelled,
+	"9110-9.3.6/parent-banner":               tunnelled,
+	"9110-9.3.6/parent-tunnel-ends":          tunnelled,
+	"9110-9.3.6/parent-bulk":                 tunnelled,
+	"9113-8.5/parent-many-tunnels":           tunnelled,
+	"9110-9.3.6/parent-says-no":              tunnelled,
+	"9110-9.3.6/parent-never-answers":        tunnelled,
+	"9110-9.3.6/parent-next":                 tunnelled,
+	"9110-9.3.6/parent-next-late":            tunnelled,
+	"product-2/parent-rests-there":           tunnelled,
+	"product-2/parent-rests-everywhere":      tunnelled,
+	"product-2/egress-socks-parent":          tunnelled,
+	"9113-8.5/parent-trunk-vanishes":         tunnelled,
+	"product-2/parent-recheck":               tunnelled,
+	"product-2/parent-inspected":             tunnelled,
 }
 
 // notInspected are rows of the groups above that make no sense inside an
@@ -296,10 +311,12 @@ var grouped = map[string][2]string{
 	"admin": {"admin", "listen"}, "admin-token-file": {"admin", "token_file"}, "admin-hosts": {"admin", "hosts"},
 	"access-log": {"access", "path"}, "access-log-format": {"access", "format"}, "log-level": {"log", "level"},
 	"tls-cert": {"tls", "cert"}, "tls-key": {"tls", "key"}, "tls-client-ca": {"tls", "client_ca"},
+	"upstream": {"pool", "endpoints"}, "upstream-resolve": {"pool", "resolve"}, "health-check": {"health", "check"},
+	"upstream-ca": {"parent", "ca"}, "upstream-cert": {"parent", "cert"}, "upstream-key": {"parent", "key"},
 }
 
 // many are flags that may be repeated, and take lists.
-var many = []string{"listen", "egress", "resolver", "connect-ports", "admin-hosts", "tls-cert", "tls-key"}
+var many = []string{"listen", "egress", "resolver", "connect-ports", "admin-hosts", "tls-cert", "tls-key", "upstream"}
 
 // section is a part of a configuration file.
 type section = map[string]any
@@ -307,7 +324,7 @@ type section = map[string]any
 // filed is the configuration that flags of `viaduct forward` stand for.
 func filed(flags []string) section {
 	proxy := section{}
-	parts := map[string]section{"admin": {}, "access": {}, "log": {}, "tls": {}}
+	parts := map[string]section{"admin": {}, "access": {}, "log": {}, "tls": {}, "pool": {}, "health": {}, "parent": {}}
 	var rules, inspections []any
 	for i := 0; i < len(flags); i++ {
 		name := strings.TrimPrefix(flags[i], "--")
@@ -342,6 +359,11 @@ func filed(flags []string) section {
 		proxy["tls"] = parts["tls"]
 	}
 	whole := section{"forward": []any{proxy}}
+	if len(parts["pool"]) > 0 {
+		proxy["via"] = "upstream"
+		parts["pool"]["health"], parts["pool"]["tls"] = parts["health"], parts["parent"]
+		whole["pools"] = section{"upstream": parts["pool"]}
+	}
 	if len(parts["admin"]) > 0 {
 		whole["admin"] = parts["admin"]
 	}

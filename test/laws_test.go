@@ -35,6 +35,7 @@ const (
 // longer allows a "room", a "room/file.go" or a "room.Function" its length.
 var longer = map[string]string{
 	"exchange": "one session, whose steps share its state: dial, send, receive, relay, answer by itself, hand over",
+	"pool":     "one request on its way out: choice, tries, blame, waiting and release share its state; chains, trunks and rests are rooms of their own",
 	"lb":       "one choice: its policies share the draw, the groups and the counters",
 }
 

@@ -222,7 +222,13 @@ func descriptorsLow(t *testing.T, _ *proxy) {
 		conn.Close()
 	}
 	poll(t, "everybody is served again", func() bool {
-		return fetch(t, p, o.addr).status() == 200 && tunnelOnce(p.addr, newOrigin(t, echo).addr) == nil
+		conn, err := net.DialTimeout("tcp", p.addr, patience)
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		status, _ := outcome(conn, "GET http://"+o.addr+"/ HTTP/1.1\r\nHost: x\r\n\r\n") // 0 while there is still no room
+		return status == 200 && tunnelOnce(p.addr, newOrigin(t, echo).addr) == nil
 	})
 	refused := p.metric(t, `viaduct_client_connections_refused_total{listener="127.0.0.1:0",reason="descriptors"}`)
 	failed := p.metric(t, `viaduct_faults_total{fault="connection_limit_reached",listener="127.0.0.1:0"}`) // let in, but no way on

@@ -42,6 +42,11 @@ setup() {
 		nc.openbsd netcat-openbsd
 		corkscrew corkscrew
 		connect-proxy connect-proxy
+		squid squid
+		tinyproxy tinyproxy
+		danted dante-server
+		microsocks microsocks
+		nghttpx nghttp2-proxy
 		/usr/bin/python3 python3
 		ip iproute2
 		mount mount
@@ -107,24 +112,35 @@ gotest() {
 }
 
 # Inputs that fuzzing finds interesting stay in Go's build cache; one that fails
-# is written to testdata/fuzz of its room, to be kept as a test.
+# is written to testdata/fuzz of its room, to be kept as a test. Targets run side
+# by side, one processor each.
 stage_fuzz() {
-	local pkg name status=0 log=$work/fuzz
+	local pkg name n=0 found=$work/fuzz
+	mkdir -p "$found"
 	go test -vet=off -list '^Fuzz' ./... >"$work/list" 2>&1 || {
 		cat "$work/list"
 		return 1
 	}
 	while read -r pkg name; do
-		if fuzz "$pkg" "$name" >"$log" 2>&1; then
-			passed=$((passed + 1))
-			echo "ok	$pkg	$name	$(grep -oE 'execs: [0-9]+' "$log" | tail -n 1)"
-		else
-			failed=$((failed + 1)) status=1
-			echo "FAIL	$pkg	$name"
-			cat "$log"
-		fi
+		[[ $((n++)) -lt $(nproc) ]] || wait -n
+		target "$pkg" "$name" >"$found/$name.$n" &
 	done < <(awk '/^Fuzz/ {names = names " " $1} /^ok/ {n = split(names, a, " "); for (i = 1; i <= n; i++) print $2, a[i]; names = ""}' "$work/list")
-	return "$status"
+	wait
+	cat "$found"/*
+	passed=$((passed + $(cat "$found"/* | grep -c '^ok')))
+	failed=$((failed + $(cat "$found"/* | grep -c '^FAIL')))
+	! grep -q '^FAIL' "$found"/*
+}
+
+# target fuzzes one target and says how that ended.
+target() {
+	local log
+	if log=$(fuzz "$1" "$2" 2>&1); then
+		echo "ok	$1	$2	$(grep -oE 'execs: [0-9]+' <<<"$log" | tail -n 1)"
+	else
+		echo "FAIL	$1	$2"
+		echo "$log"
+	fi
 }
 
 # Real clients, and where connections leave from.
@@ -153,15 +169,15 @@ stage_bench() {
 # fuzz runs one target. Go 1.26 now and then takes the end of the time for a
 # failure (go.dev/issue/75804, cured in 1.27): that is tried again, twice.
 fuzz() {
-	local try
+	local try log=$work/$2.log
 	for try in 1 2 3; do
-		go test -vet=off -run '^$' -fuzz "^$2\$" -fuzztime "${VIADUCT_FUZZTIME:-3s}" "$1" >"$work/try" 2>&1 && break
-		if [[ $try -eq 3 ]] || ! grep -qx ' *context deadline exceeded' "$work/try" || grep -q 'Failing input' "$work/try"; then
-			cat "$work/try"
+		go test -vet=off -run '^$' -fuzz "^$2\$" -fuzztime "${VIADUCT_FUZZTIME:-3s}" -parallel 1 "$1" >"$log" 2>&1 && break
+		if [[ $try -eq 3 ]] || ! grep -qx ' *context deadline exceeded' "$log" || grep -q 'Failing input' "$log"; then
+			cat "$log"
 			return 1
 		fi
 	done
-	cat "$work/try"
+	cat "$log"
 }
 
 # run runs a stage and shows how long it took.

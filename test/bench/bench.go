@@ -20,7 +20,7 @@ type bench struct {
 	*options
 	cpus    int // of the proxy
 	origins []int
-	parent  int
+	parents []int
 	secure  int // the origin's port that speaks TLS
 	nowhere int // a port that nobody answers at
 	origin  *exec.Cmd
@@ -71,26 +71,38 @@ func (b *bench) startOrigin() error {
 		hosts = append(hosts, "127.0.0.1:"+ports[i])
 		b.vars[fmt.Sprintf("origin%d", i+1)] = hosts[i]
 	}
-	b.parent, b.secure = freePort(), freePort()
 	b.vars["origin"], b.vars["origins"] = hosts[0], strings.Join(hosts, ",")
-	b.vars["parentport"] = strconv.Itoa(b.parent)
-	b.vars["parent"] = "127.0.0.1:" + b.vars["parentport"]
+	parents := b.chooseParents()
+	b.secure = freePort()
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	b.origin = exec.Command(self, "-origin", strings.Join(ports, ","), "-origin-parent", b.vars["parentport"],
+	b.origin = exec.Command(self, "-origin", strings.Join(ports, ","), "-origin-parent", parents,
 		"-origin-tls", strconv.Itoa(b.secure), "-origin-cert", b.vars["certkey"])
 	b.origin.Stderr = os.Stderr
 	b.origin.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := b.origin.Start(); err != nil {
 		return err
 	}
-	if !poll(5*time.Second, func() bool { return answers(b.parent) && answers(b.secure) }) {
+	if !poll(5*time.Second, func() bool { return answers(b.parents[3]) && answers(b.secure) }) {
 		b.close()
 		return errors.New("the origin does not answer")
 	}
 	return nil
+}
+
+// chooseParents chooses the ports of the parents, and lists them.
+func (b *bench) chooseParents() string {
+	var ports []string
+	for i := range 4 {
+		b.parents = append(b.parents, freePort())
+		port, n := strconv.Itoa(b.parents[i]), strconv.Itoa(i+1)
+		ports = append(ports, port)
+		b.vars["parent"+n], b.vars["parentport"+n] = "127.0.0.1:"+port, port
+	}
+	b.vars["parent"], b.vars["parentport"] = b.vars["parent1"], ports[0]
+	return strings.Join(ports, ",")
 }
 
 func (b *bench) close() {

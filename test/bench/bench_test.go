@@ -207,7 +207,7 @@ func startOrigin(t *testing.T) (plain, parent int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &origin{l, file, map[int64][]byte{}}
+	o := &origin{loop: l, file: file, pages: map[int64][]byte{}}
 	plain, parent = freePort(), freePort()
 	if err := o.listen(plain, false); err != nil {
 		t.Fatal(err)

@@ -28,10 +28,11 @@ type sample struct {
 	Conns           float64 // client connections per unit
 	Units           int64
 	Errors          int64
-	First           string `json:",omitempty"` // the first error
-	TLS             string `json:",omitempty"` // what a client and the proxy agreed on
-	Flood           tally  `json:",omitempty"` // F1f: what became of the wrong passwords
-	Strays          int    `json:",omitempty"` // threads not bound to the proxy's CPUs
+	First           string  `json:",omitempty"` // the first error
+	TLS             string  `json:",omitempty"` // what a client and the proxy agreed on
+	Flood           tally   `json:",omitempty"` // F1f: what became of the wrong passwords
+	Parents         []int64 `json:",omitempty"` // F1p4, F3p4: requests that each parent got, warming up included
+	Strays          int     `json:",omitempty"` // threads not bound to the proxy's CPUs
 }
 
 const (
@@ -172,9 +173,12 @@ func (b *bench) attempt(e entry, s *sample) error {
 	if err := b.check(w, e.kind, t); err != nil {
 		return fmt.Errorf("first request: %w", err)
 	}
-	if w.h2load != nil {
+	switch {
+	case w.h2load != nil:
 		err = b.h2load(w, r, s)
-	} else {
+	case e.kind == forwardParents:
+		err = b.spread(func() error { return b.generate(w, t, r, s) }, s)
+	default:
 		err = b.generate(w, t, r, s)
 	}
 	pids := r.pids()
@@ -200,7 +204,7 @@ func (b *bench) target(kind string, port int) target {
 	switch {
 	case hasList(kind): // a list of names is not asked about addresses
 		t.hosts = []string{"localhost:" + strconv.Itoa(b.origins[0])}
-	case kind == forwardParent: // who goes round the parent finds nobody
+	case hasParent(kind): // who goes round the parent finds nobody
 		t.hosts = []string{"127.0.0.1:" + strconv.Itoa(b.nowhere)}
 	case kind == forwardInspect: // certificates are made for names
 		t.hosts = []string{"localhost:" + strconv.Itoa(b.secure)}

@@ -29,10 +29,10 @@ type options struct {
 	out, raw, report   string
 	list               bool
 
-	originPorts    string
-	originAsParent int
-	originTLS      int
-	originPEM      string
+	originPorts   string
+	originParents string
+	originTLS     int
+	originPEM     string
 }
 
 // words is a flag that may be repeated.
@@ -58,6 +58,7 @@ var candidateFlags = []struct{ flag, kind, usage string }{
 	{"candidate-auth-list", forwardAuthList, "the same for F1al: does both"},
 	{"candidate-tls", forwardTLS, "the same for F1s and F3s: speaks TLS at {tlsport}"},
 	{"candidate-parent", forwardParent, "the same for F1p and F3p: goes through {parent}"},
+	{"candidate-parents", forwardParents, "the same for F1p4 and F3p4: spreads over {parent1} to {parent4}"},
 	{"candidate-filter", forwardFilter, "the same for F1lib: takes the field " + nothing + " off each request"},
 	{"candidate-inspect", forwardInspect, "the same for F1in and F3in: inspects TLS with {ca}, and believes {cert} of an origin"},
 	{"candidate-reverse", reverse, "reverse proxy to measure, 'name=command with {port} {tlsport} {origin1} ...'"},
@@ -89,7 +90,7 @@ func readOptions(args []string) (*options, error) {
 	f.StringVar(&o.report, "report", "", "only print the tables of such a file")
 	f.BoolVar(&o.list, "list", false, "only list proxies and workloads")
 	f.StringVar(&o.originPorts, "origin", "", "only serve as origin at PORT,PORT,...")
-	f.IntVar(&o.originAsParent, "origin-parent", 0, "with -origin: a port that answers as a parent proxy")
+	f.StringVar(&o.originParents, "origin-parent", "", "with -origin: ports that answer as parent proxies, PORT,PORT,...")
 	f.IntVar(&o.originTLS, "origin-tls", 0, "with -origin: a port that speaks TLS")
 	f.StringVar(&o.originPEM, "origin-cert", "", "with -origin-tls: file of certificate and key")
 	for _, c := range candidateFlags {

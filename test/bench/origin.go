@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -16,15 +17,17 @@ import (
 //	GET  /bytes/N   N filler bytes
 //	POST anything   reads the body, answers "ok"
 //	GET  /echo      answers 101, then sends back every byte it gets
+//	GET  /asked     how many requests each parent got until now, as JSON
 //
 // A request with the field that filters are to take off is a bad one.
 //
-// At one of its ports it is a parent proxy, the cheapest there can be: it answers
+// At some of its ports it is a parent proxy, the cheapest there can be: it answers
 // what it is asked to fetch by itself, and is the far end of every tunnel.
 type origin struct {
 	*loop
-	file  bulk
-	pages map[int64][]byte // whole answers of small pages
+	file    bulk
+	pages   map[int64][]byte // whole answers of small pages
+	parents []*parent
 }
 
 const smallPage = 64 << 10
@@ -39,19 +42,13 @@ func (o *options) serveOrigin() error {
 	if err != nil {
 		return err
 	}
-	s := &origin{l, file, map[int64][]byte{}}
-	for port := range strings.SplitSeq(o.originPorts, ",") {
-		p, err := strconv.Atoi(port)
-		if err != nil {
-			return fmt.Errorf("-origin: %w", err)
-		}
-		if err := s.listen(p, false); err != nil {
-			return err
-		}
+	s := &origin{loop: l, file: file, pages: map[int64][]byte{}}
+	if err := s.listenAt(o.originPorts, false); err != nil {
+		return fmt.Errorf("-origin: %w", err)
 	}
-	if o.originAsParent != 0 {
-		if err := s.listen(o.originAsParent, true); err != nil {
-			return err
+	if o.originParents != "" {
+		if err := s.listenAt(o.originParents, true); err != nil {
+			return fmt.Errorf("-origin-parent: %w", err)
 		}
 	}
 	if o.originTLS != 0 {
@@ -64,7 +61,21 @@ func (o *options) serveOrigin() error {
 	return s.run(func() bool { return true })
 }
 
-func (o *origin) listen(port int, parent bool) error {
+// listenAt opens ports, each that of another parent where they are to be some.
+func (o *origin) listenAt(ports string, parents bool) error {
+	for text := range strings.SplitSeq(ports, ",") {
+		port, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		if err := o.listen(port, parents); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *origin) listen(port int, asParent bool) error {
 	fd, err := tcpSocket()
 	if err != nil {
 		return err
@@ -78,7 +89,12 @@ func (o *origin) listen(port int, parent bool) error {
 	if err := syscall.Listen(fd, 4096); err != nil {
 		return err
 	}
-	return o.add(fd, evIn, &listener{o, fd, parent})
+	ln := &listener{o: o, fd: fd}
+	if asParent {
+		ln.parent = new(parent)
+		o.parents = append(o.parents, ln.parent)
+	}
+	return o.add(fd, evIn, ln)
 }
 
 func newBulk() (bulk, error) {
@@ -101,8 +117,11 @@ func newBulk() (bulk, error) {
 type listener struct {
 	o      *origin
 	fd     int
-	parent bool
+	parent *parent // nil: it is an origin
 }
+
+// parent is one of the parent proxies.
+type parent struct{ asked int64 }
 
 func (ln *listener) ready(uint32) {
 	for range 64 {
@@ -121,10 +140,10 @@ func (ln *listener) ready(uint32) {
 type peer struct {
 	o       *origin
 	fd      int
-	parent  bool   // speak as a parent proxy
-	in      []byte // bytes of an incomplete request
-	skip    int64  // request body still to come
-	chunked bool   // inside a chunked request body
+	parent  *parent // speak as this one
+	in      []byte  // bytes of an incomplete request
+	skip    int64   // request body still to come
+	chunked bool    // inside a chunked request body
 	echo    bool
 	out     []byte // answer bytes the socket did not take yet
 	file    int64  // filler bytes to send after out
@@ -215,9 +234,10 @@ func (p *peer) request(h head) {
 	p.last = h.closes || old && !h.keepAlive
 	method, rest, _ := bytes.Cut(h.first, []byte(" "))
 	path, _, _ := bytes.Cut(rest, []byte(" "))
-	if p.parent {
+	if p.parent != nil {
+		p.parent.asked++
 		if string(method) == "CONNECT" {
-			p.parent, p.last = false, false // from here on it is the origin
+			p.parent, p.last = nil, false // from here on it is the origin
 			p.out = append(p.out, "HTTP/1.1 200 OK\r\n\r\n"...)
 			return
 		}
@@ -233,12 +253,24 @@ func (p *peer) request(h head) {
 		p.skip = h.length
 	case bytes.HasPrefix(path, []byte("/bytes/")):
 		p.answer(atoi(path[7:]), "200 OK")
+	case string(path) == "/asked":
+		p.out = append(p.out, p.o.asked()...)
 	case string(path) == "/echo":
 		p.echo, p.last = true, false
 		p.out = append(p.out, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"...)
 	default:
 		p.answer(0, "404 Not Found")
 	}
+}
+
+// asked is the answer that tells how many requests each parent got.
+func (o *origin) asked() []byte {
+	list := make([]int64, len(o.parents))
+	for i, p := range o.parents {
+		list[i] = p.asked
+	}
+	text, _ := json.Marshal(list)
+	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
 }
 
 // afterAuthority is the path of an absolute http URI; of anything else, nothing.

@@ -20,6 +20,7 @@ const (
 	forwardAuthList = "forward-auth-list" // it does both
 	forwardTLS      = "forward-tls"       // it speaks TLS to its clients
 	forwardParent   = "forward-parent"    // it goes through a parent proxy
+	forwardParents  = "forward-parents"   // it spreads over four of them
 	forwardFilter   = "forward-filter"    // it takes the field of nothing off each request
 	forwardInspect  = "forward-inspect"   // it inspects all TLS in its tunnels
 	reverse         = "reverse"           // HTTP reverse proxy over the backends
@@ -27,11 +28,13 @@ const (
 	relayTLS        = "relay-tls"         // the same with TLS to its clients
 )
 
-var kinds = []string{forward, forwardAuth, forwardList, forwardAuthList, forwardTLS, forwardParent, forwardFilter, forwardInspect, reverse, relay, relayTLS}
+var kinds = []string{forward, forwardAuth, forwardList, forwardAuthList, forwardTLS, forwardParent, forwardParents, forwardFilter, forwardInspect, reverse, relay, relayTLS}
 
 func isForward(kind string) bool { return strings.HasPrefix(kind, forward) }
 
 func asksUser(kind string) bool { return kind == forwardAuth || kind == forwardAuthList }
+
+func hasParent(kind string) bool { return kind == forwardParent || kind == forwardParents }
 
 func hasList(kind string) bool { return kind == forwardList || kind == forwardAuthList }
 
@@ -158,6 +161,7 @@ var ownCommands = []struct{ kind, flags, args string }{
 	{forwardAuthList, "--users --deny", "--listen 127.0.0.1:{port} --users {users} --deny host=@{dotlist}"},
 	{forwardTLS, "--tls-cert", "--listen https://127.0.0.1:{tlsport} --tls-cert {cert} --tls-key {key}"},
 	{forwardParent, "--upstream", "--listen 127.0.0.1:{port} --upstream http://{parent}"},
+	{forwardParents, "--upstream", "--listen 127.0.0.1:{port} --upstream http://{parent1} --upstream http://{parent2} --upstream http://{parent3} --upstream http://{parent4}"},
 	{forwardInspect, "--inspect", "--listen 127.0.0.1:{port} --inspect all --ca {ca} --origin-ca {cert}"},
 	{reverse, "--to", "--listen 127.0.0.1:{port} --listen https://127.0.0.1:{tlsport} --tls-cert {cert} --tls-key {key} --to {origins} --health-check none"},
 }

@@ -27,7 +27,7 @@ func (s sample) brief(w workload) string {
 		number(s.Rate/w.perSecond) + " " + w.unit + "/s",
 		"CPU " + number(s.CPU*w.cpuScale) + " " + w.cpuUnit,
 		fmt.Sprintf("core %.0f%%, errors %d", s.Core*100, s.Errors),
-		s.TLS, s.Flood.brief(), s.First,
+		s.TLS, s.Flood.brief(), shares(s.Parents), s.First,
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), ", ")
 }

@@ -1,0 +1,1 @@
+haproxy -db -f {dir}/{kind}.cfg

@@ -1,0 +1,1 @@
+squid -N -n bench{port} -f {dir}/{kind}.conf
