@@ -1,6 +1,8 @@
 package forward
 
 import (
+	"slices"
+
 	"viaduct/acl"
 	"viaduct/hashing"
 	"viaduct/hop"
@@ -27,12 +29,7 @@ func (p *Proxy) out(q *acl.Query) Out {
 
 // goesOut says whether a request leaves by a pool, ever: then it may come back.
 func (p *Proxy) goesOut() bool {
-	for _, o := range p.o.Outs {
-		if o.Pool != nil {
-			return true
-		}
-	}
-	return p.o.Out.Pool != nil
+	return p.o.Out.Pool != nil || slices.ContainsFunc(p.o.Outs, func(o Out) bool { return o.Pool != nil })
 }
 
 // leave prepares the way out of the present request.
@@ -48,7 +45,6 @@ func (c *Client) leave(r *wire.Head, v *Verdict) {
 // turnedBack says whether a request has come through this proxy before, and finds
 // what parents are told of its way so far.
 func (c *Client) turnedBack(r *wire.Head) error {
-	tag := c.proxy.o.Tag
 	if !c.proxy.roams {
 		return nil
 	}
@@ -62,6 +58,7 @@ func (c *Client) turnedBack(r *wire.Head) error {
 			trail.Pass(r.Fields[i].Value)
 		}
 	}
+	tag := c.proxy.o.Tag
 	if err := trail.Check(tag); err != nil {
 		return err
 	}
